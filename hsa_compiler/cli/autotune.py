@@ -1,0 +1,106 @@
+"""The `autotune` command: find the fastest schedules on this machine.
+
+    hsa-compiler autotune                               # the hardware at hand, 5 minutes at most
+    hsa-compiler autotune --device cuda:0 --shapes a8,g4 --effort standard
+    hsa-compiler autotune --shapes L=4096,Hq=16,H=2,D=64,S=64,K=16 --kernels attend
+    hsa-compiler autotune --resume                      # go on after Ctrl-C or a crash
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from hsa_compiler.cli.model_commands import pick_device
+
+
+def autotune(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    kernels: Annotated[
+        str, typer.Option(help="Kernels to tune, separated by commas; all of them by default.")
+    ] = "",
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Presets (tiny, cpu2k, a8, a32, a128, g4, g1, m345) separated by commas, or a "
+            "shape such as L=8192,Hq=16,H=1,D=64,S=64,K=16; may be given several times."
+        ),
+    ] = None,
+    effort: Annotated[
+        str, typer.Option(help="quick (under 5 minutes), standard (30 minutes) or max (4 hours).")
+    ] = "quick",
+    locality: Annotated[
+        str, typer.Option(help="Selections to time on: local (as in trained models) or random.")
+    ] = "local",
+    storage: Annotated[
+        str | None, typer.Option(help="A journal's path or an Optuna storage URL.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            help="Continue the newest earlier run of each kernel, without its tried candidates; "
+            "by default every run starts anew and keeps the earlier ones' records."
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the tuned configs; by default tuned_configs/ in a checkout, else the "
+            "user's config folder."
+        ),
+    ] = None,
+    sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
+    l2: Annotated[str, typer.Option(help="GPU cache before each timing: cold or warm.")] = "cold",
+    seed: Annotated[int, typer.Option(help="Of inputs, selections and the search.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The result on stdout as JSON; progress on stderr.")
+    ] = False,
+) -> None:
+    """Find the fastest schedules on this machine and write them as tuned configs."""
+    from hsa_compiler.runtime.validate import one_of
+    from hsa_compiler.tuner.samplers import SAMPLERS
+    from hsa_compiler.tuner.session import Request, run
+    from hsa_compiler.tuner.shapes import parse_shapes
+    from hsa_compiler.tuner.ui import Progress, results_table
+
+    one_of("--l2", l2, ("cold", "warm"))
+    one_of("--sampler", sampler, tuple(SAMPLERS))
+    where = pick_device(device)
+    names = tuple(name.strip() for name in kernels.split(",") if name.strip())
+    request = Request(
+        device=where,
+        shapes=tuple(parse_shapes(shapes or [], where.partition(":")[0])),
+        kernels=names or None,
+        effort=effort,
+        locality=locality,
+        storage=storage,
+        resume=resume,
+        out=out,
+        seed=seed,
+        sampler=sampler,
+        warm_l2=l2 == "warm",
+    )
+    with Progress(Console(stderr=as_json)) as progress:
+        outcome = run(request, progress)
+    if as_json:
+        typer.echo(json.dumps(outcome.to_json(), indent=1))
+    else:
+        console = Console()
+        console.print(results_table(outcome))
+        for file in outcome.files:
+            console.print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"{outcome.seconds:.0f} s; trials are kept in {outcome.storage}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    if outcome.interrupted:
+        typer.echo("stopped; `hsa-compiler autotune --resume` continues", err=True)
+        raise typer.Exit(130)
+    if outcome.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,120 @@
+"""Loads generated Triton modules, launches them, and compiles them for GPUs that are not here."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from hsa_compiler.errors import BackendError
+from hsa_compiler.schedules.problem import Target
+from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+from hsa_compiler.tile.ir import Kernel, TileProgram
+
+_SIGNATURE = {"fp32": "*fp32", "bf16": "*bf16", "fp16": "*fp16", "i32": "*i32", "i64": "*i64"}
+
+
+def import_triton() -> Any:
+    """The triton module; `BackendError` where it is not installed."""
+    try:
+        import triton
+    except ImportError as error:
+        raise BackendError(
+            "Triton is not installed; it needs Linux: pip install 'triton>=3.6'"
+        ) from error
+    return triton
+
+
+def interpreting() -> bool:
+    """Whether this process runs Triton kernels in its interpreter."""
+    return bool(import_triton().knobs.runtime.interpret)
+
+
+@dataclass(frozen=True)
+class TritonLaunch:
+    """One kernel, ready to launch. Triton compiles it on the first launch."""
+
+    function: Any
+    kernel: Kernel
+    options: Mapping[str, int]
+
+    def __call__(
+        self, tensors: Mapping[str, torch.Tensor], scalars: Mapping[str, int], grid: tuple[int, ...]
+    ) -> None:
+        """Launch over `grid`; tensors by pointer name, scalars by name."""
+        triton = import_triton()
+        args = [tensors[pointer.name] for pointer in self.kernel.pointers]
+        args += [scalars[scalar.name] for scalar in self.kernel.scalars]
+        try:
+            self.function[grid](*args, **self.options)
+        except triton.runtime.errors.OutOfResources as error:
+            raise IllegalSchedule(_resource(error), f"{self.kernel.name}: {error}") from error
+
+
+def load(
+    path: Path, program: TileProgram, schedule: Schedule, target: Target
+) -> tuple[TritonLaunch, ...]:
+    """Import a generated module and pair its functions with the kernels of `program`."""
+    wanted = target.arch == "interpret"
+    if wanted != interpreting():
+        raise BackendError(
+            f"target {target} needs a process that "
+            + ("runs" if wanted else "does not run")
+            + " Triton's interpreter; TRITON_INTERPRET is read when Triton is first imported"
+        )
+    module = _import_file(path)
+    options = {"num_warps": schedule.warps, "num_stages": schedule.stages}
+    return tuple(
+        TritonLaunch(getattr(module, kernel.name), kernel, options) for kernel in program.kernels
+    )
+
+
+def compile_ahead(
+    path: Path, program: TileProgram, schedule: Schedule, target: Target
+) -> list[Any]:
+    """Compile every kernel for `target` (``"sm_90"``) without running it.
+
+    Returns Triton's compiled kernels: ``.asm["cubin"]``, ``.metadata.shared``. Works on a machine
+    without a GPU, in a process that does not interpret. Raises `IllegalSchedule` when the
+    schedule needs more shared memory than `limit` of the architecture.
+    """
+    triton = import_triton()
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    module = _import_file(path)
+    gpu = GPUTarget("cuda", int(target.arch.removeprefix("sm_")), 32)
+    options = {"num_warps": schedule.warps, "num_stages": schedule.stages}
+    compiled = []
+    for kernel in program.kernels:
+        signature = {f"p_{p.name}": _SIGNATURE[p.dtype] for p in kernel.pointers}
+        signature |= {scalar.name: "i32" for scalar in kernel.scalars}
+        # Tensors are 16-byte aligned, as at run time.
+        attrs = {(i,): [["tt.divisibility", 16]] for i in range(len(kernel.pointers))}
+        source = ASTSource(getattr(module, kernel.name), signature, {}, attrs)
+        compiled.append(triton.compile(source, target=gpu, options=options))
+    return compiled
+
+
+def _import_file(path: Path) -> ModuleType:
+    import_triton()
+    name = f"hsa_compiler_generated.{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BackendError(f"cannot import the generated kernel {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    return module
+
+
+def _resource(error: Exception) -> str:
+    return "registers" if "register" in str(error) else "shared_memory"

@@ -1,0 +1,140 @@
+"""Files of tuned configs: where they are, how they are read, checked and written."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from hsa_compiler.configs.schema import SCHEMA_VERSION, DeviceRecord, Entry, KernelConfig
+from hsa_compiler.errors import ConfigError
+from hsa_compiler.folders import config_folder
+
+LOCK_SECONDS = 30.0
+
+
+def user_folder() -> Path:
+    """The user's own tuned configs, read before the packaged ones."""
+    return config_folder() / "configs"
+
+
+def packaged_folder() -> Path | None:
+    """The tuned configs that ship with the package, or None where they were removed."""
+    try:
+        folder = Path(str(resources.files("hsa_compiler.tuned_configs")))
+    except ModuleNotFoundError:
+        return None
+    return folder if folder.is_dir() else None
+
+
+def config_path(folder: Path, slug: str, kernel: str) -> Path:
+    """``folder/<device slug>/<kernel>.json``."""
+    return folder / slug / f"{kernel}.json"
+
+
+def load_config(path: Path) -> KernelConfig:
+    """Read and check one file.
+
+    Raises:
+        ConfigError: naming the file and the field, for anything but a valid file of this schema.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected an object, got {type(data).__name__}")
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"{path}: schema_version: this version reads {SCHEMA_VERSION}, the file has "
+            f"{version!r}; tune again, or use the release that wrote it"
+        )
+    try:
+        config = KernelConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_fields_of(error)}") from error
+    if path.name != f"{config.kernel}.json":
+        raise ConfigError(f"{path}: kernel: {config.kernel!r} belongs in {config.kernel}.json")
+    return config
+
+
+def _fields_of(error: ValidationError, limit: int = 3) -> str:
+    """``entries.0.time.median_ms: Input should be greater than 0``, the first few of them."""
+    found = error.errors(include_url=False)
+    lines = [
+        ".".join(map(str, item["loc"])) + (": " if item["loc"] else "") + item["msg"]
+        for item in found[:limit]
+    ]
+    if len(found) > limit:
+        lines.append(f"and {len(found) - limit} more")
+    return "; ".join(lines)
+
+
+def merge_entries(folder: Path, device: DeviceRecord, entries: Sequence[Entry]) -> list[Path]:
+    """Add tuned entries to a folder; an entry of the same class and locality is replaced.
+
+    Each file is rewritten in one step under a lock, so tuners may share a folder. A file that
+    cannot be read is kept beside the new one as ``<kernel>.json.bad``.
+
+    Returns:
+        the files written, one per kernel.
+
+    Raises:
+        ConfigError: when the folder cannot be written or stays locked.
+    """
+    written = []
+    for kernel in sorted({entry.shape.kernel for entry in entries}):
+        path = config_path(folder, device.slug, kernel)
+        fresh = [entry for entry in entries if entry.shape.kernel == kernel]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.parent / ".lock", timeout=LOCK_SECONDS):
+                _write(path, _merged(path, device, kernel, fresh))
+        except Timeout as error:
+            raise ConfigError(
+                f"{path}: still locked after {LOCK_SECONDS:.0f} s by another process"
+            ) from error
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
+        written.append(path)
+    return written
+
+
+def _merged(path: Path, device: DeviceRecord, kernel: str, fresh: Iterable[Entry]) -> KernelConfig:
+    by_key: dict[tuple[Any, ...], Entry] = {}
+    if path.exists():
+        try:
+            by_key = {entry.key(): entry for entry in load_config(path).entries}
+        except ConfigError:
+            path.replace(path.with_suffix(".json.bad"))
+    by_key.update({entry.key(): entry for entry in fresh})
+    ordered = tuple(by_key[key] for key in sorted(by_key, key=repr))
+    return KernelConfig(
+        schema_version=SCHEMA_VERSION, kernel=kernel, device=device, entries=ordered
+    )
+
+
+def _write(path: Path, config: KernelConfig) -> None:
+    """Replace the file in one step: a reader sees the old text or the new, never half of one."""
+    text = json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=False) + "\n"
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,256 @@
+"""Gradients of keys and values, chunk order: a chunk stays in registers while the rows that chose
+it pass by, found through the inverse index.
+
+Rows are processed `pairs` x (query heads of a head program) at a time, which fills a matrix unit
+at any head ratio. A chunk larger than `chunk_tile` is shared out over programs by sub-tiles of
+its keys; each recomputes the softmax statistics of the whole chunk.
+"""
+
+from __future__ import annotations
+
+from hsa_compiler.lowering.chunk_lists import ChunkLists
+from hsa_compiler.lowering.common import LoweredGroup, Lowering, both
+from hsa_compiler.lowering.heads import AttendShape, ChunkTiles
+from hsa_compiler.lowering.recompute import JointRows, WeightedRows, load_total_lse
+from hsa_compiler.tile.builder import TileBuilder
+from hsa_compiler.tile.ir import Pointer, Size, Var, Workspace
+
+
+def lower_attend_grad_kv(low: Lowering) -> LoweredGroup:
+    """``attend_grad_kv`` and what it recomputes -> one kernel."""
+    b = TileBuilder("attend_grad_kv")
+    kernel = _GradKV(low, b)
+    kernel.run()
+    shape, lists = kernel.shape, kernel.lists
+    heads = shape.programs if lists.split else shape.kv_heads
+    launch = b.finish((lists.programs() * shape.key_tiles, heads, "B"))
+    if not lists.split:
+        # Keys after the last whole chunk belong to no program.
+        return LoweredGroup((launch,), zeroed=("d_k", "d_v"))
+    return LoweredGroup((launch,), zeroed=kernel.zeroed, accumulators=kernel.accumulators)
+
+
+class _GradKV:
+    def __init__(self, low: Lowering, b: TileBuilder) -> None:
+        self.low, self.b = low, b
+        self.op = op = low.op("attend_grad_kv")
+        self.shape = shape = AttendShape.of(low, op)
+        self.lists = ChunkLists(
+            low,
+            b,
+            low.operand(b, op, "order"),
+            low.operand(b, op, "offsets"),
+            shape.index_heads,
+            shape.top_k,
+        )
+        self.lists.check()
+        q_value = op.operand("q")
+        assert q_value is not None
+        self.dtype = low.caps.operand(q_value.type.dtype)
+        self.zeroed: tuple[str, ...] = ()
+        self.accumulators: dict[str, str] = {}
+        # Enough pairs that the sums over rows are products a matrix unit can do.
+        self.pairs = max(low.schedule.pairs, -(-low.caps.min_dot // shape.padded_rows))
+        self.q = low.operand(b, op, "q")
+        self.keys, self.values = low.operand(b, op, "k"), low.operand(b, op, "v")
+        self.chunk_start = low.optional(b, op, "chunk_start")
+        self.joint = low.find("fuse_joint_grad")
+        source = self.joint or low.op("fuse_grad_parts")
+        self.d_out = low.operand(b, source, "d_out")
+        if self.joint:
+            self.total_lse = low.operand(b, self.joint, "total_lse")
+            self.delta = low.operand(b, self.joint, "delta")
+        else:
+            self.weights = low.operand(b, source, "weights")
+        self.d_k, self.d_v = self._target("d_k"), self._target("d_v")
+
+    def _target(self, role: str) -> Pointer:
+        """The output, or with atomics the fp32 buffer that stands in for a half-precision one."""
+        low, b = self.low, self.b
+        out = low.result(b, self.op, role)
+        if not self.lists.split:
+            return out
+        if out.dtype == "fp32":
+            self.zeroed = (*self.zeroed, role)
+            return out
+        size = Size.of("B") * "Lkv" * (self.shape.kv_heads * self.shape.head_dim)
+        space = Workspace(f"{role}_sum", "fp32", size, zeroed=True)
+        self.accumulators[role] = space.name
+        return low.workspace(b, space)
+
+    def run(self) -> None:
+        b, shape = self.b, self.shape
+        work, i_head = b.program_id(0, "i_work"), b.program_id(1, "i_head")
+        i_batch = b.program_id(2, "i_batch")
+        i_tile: Var | int = 0
+        if shape.key_tiles > 1:
+            work, i_tile = work // shape.key_tiles, work % shape.key_tiles
+        if self.lists.split:
+            self._walk(work, i_tile, i_batch, i_head, shape.kv_head(i_head))
+            return
+        # One program owns a chunk's result, so it walks the lists of all head programs that
+        # share the KV head.
+        per_kv = shape.programs // shape.kv_heads
+        tiles = self._tiles(i_batch, i_head)
+        sums = self._zeros()
+        with b.loop(0, per_kv, name="i_program", carry=sums) as loop:
+            program = i_head * per_kv + loop.index
+            results = list(loop.carried)
+            head = shape.index_head(program)
+
+            def visit(chunk: Var, first: Var, last: Var) -> None:
+                results[:] = self._sum(
+                    tiles, chunk, i_tile, i_batch, program, head, first, last, results
+                )
+
+            self.lists.walk(work, i_batch, head, visit)
+            loop.yield_(*results)
+        self._store(tiles, work, i_tile, *loop.carried)
+
+    def _walk(self, work: Var, i_tile: Var | int, i_batch: Var, program: Var, kv: Var) -> None:
+        tiles = self._tiles(i_batch, kv)
+        head = self.shape.index_head(program)
+
+        def visit(chunk: Var, first: Var, last: Var) -> None:
+            sums = [init for _, init in self._zeros()]
+            results = self._sum(
+                tiles, chunk, i_tile, i_batch, program, head, first, last, sums
+            )
+            self._store(tiles, chunk, i_tile, *results)
+
+        self.lists.walk(work, i_batch, head, visit)
+
+    def _tiles(self, i_batch: Var, kv_head: Var) -> ChunkTiles:
+        return ChunkTiles(
+            self.b,
+            self.shape,
+            self.keys,
+            self.values,
+            self.chunk_start,
+            i_batch,
+            kv_head,
+            self.dtype,
+        )
+
+    def _zeros(self) -> list[tuple[str, Var]]:
+        tile = (self.shape.key_tile, self.shape.head_dim)
+        return [(n, self.b.full(tile, 0.0, "fp32", n)) for n in ("b_dk", "b_dv")]
+
+    def _sum(
+        self,
+        tiles: ChunkTiles,
+        chunk: Var,
+        i_tile: Var | int,
+        i_batch: Var,
+        program: Var,
+        head: Var | int,
+        first: Var,
+        last: Var,
+        sums: list[Var],
+    ) -> tuple[Var, ...]:
+        """dk and dv of one sub-tile, over the pairs ``first .. last - 1`` of the chunk's list."""
+        b, shape, dtype = self.b, self.shape, self.dtype
+        offsets = tiles.offsets(chunk, i_tile)
+        b_k, b_v = tiles.load_keys(offsets), tiles.load_values(offsets)
+        carry = [("b_dk", sums[0]), ("b_dv", sums[1])]
+        stages = self.low.schedule.stages
+        if shape.query_block > 1:
+            first, last = first * shape.query_block, last * shape.query_block
+        with b.loop(
+            first, last, self.pairs, name="i_pair", carry=carry, stages=stages
+        ) as loop:
+            b_dk, b_dv = loop.carried
+            rows = _PairRows(self, loop.index, last, i_batch, program, head)
+            b_q = rows.load(self.q, "b_q").to(dtype)
+            b_do = rows.load(self.d_out, "b_do").to(dtype)
+            b_s = tiles.logits(b_q, b_k, i_tile)
+            b_dp = b.dot(b_do, b_v.t, name="b_dp")
+            if self.joint:
+                b_wp, b_ds = rows.joint().gradients(b_s, b_dp)
+            else:
+                weighted = WeightedRows(b, shape, rows.weight())
+                if shape.key_tiles == 1:
+                    stats, b_p = weighted.tile_stats(b_s, b_dp)
+                else:
+                    stats = weighted.chunk_stats(tiles, b_q, b_do, chunk)
+                    b_p = weighted.exponentials(stats, b_s)
+                b_wp, b_ds = weighted.gradients(stats, b_p, b_dp)
+            loop.yield_(
+                b.dot(b_ds.to(dtype).t, b_q, b_dk), b.dot(b_wp.to(dtype).t, b_do, b_dv)
+            )
+        return loop.carried
+
+    def _store(
+        self, tiles: ChunkTiles, chunk: Var, i_tile: Var | int, b_dk: Var, b_dv: Var
+    ) -> None:
+        b = self.b
+        offsets = tiles.offsets(chunk, i_tile)
+        b_dk = b_dk * self.shape.scale
+        if self.lists.split:
+            b.atomic_add(self.d_k, offsets, b_dk)
+            b.atomic_add(self.d_v, offsets, b_dv)
+        else:
+            b.store(self.d_k, offsets, b_dk)
+            b.store(self.d_v, offsets, b_dv)
+
+
+class _PairRows:
+    """`pairs` x `padded_rows` query rows: the pairs from one place of a chunk's list on.
+
+    With query blocks a pair stands for all tokens of its row, so the list is walked once per
+    token of a block: pair p of the walk is (list entry p // block, token p % block).
+    """
+
+    def __init__(
+        self, kernel: _GradKV, start: Var, last: Var, batch: Var, program: Var, head: Var | int
+    ) -> None:
+        b, shape, lists = kernel.b, kernel.shape, kernel.lists
+        self.kernel, self.b, self.shape = kernel, b, shape
+        count = kernel.pairs * shape.padded_rows
+        o_x = b.arange(count, "o_x")
+        place = start + o_x // shape.padded_rows if shape.padded_rows > 1 else start + o_x
+        mask: Var | None = place < last
+        row_head = o_x % shape.padded_rows
+        if shape.padded_rows != shape.rows:
+            mask = both(b, mask, row_head < shape.rows)
+        block = shape.query_block
+        entry = place if block == 1 else place // block
+        pair = b.load(
+            lists.order, lists.pair_base(batch, head) + entry, mask, name="b_pair"
+        )
+        self.row, self.slot = pair // shape.top_k, pair % shape.top_k
+        self.token = self.row
+        if block > 1:
+            self.token = self.row * block + place % block
+            mask = both(b, mask, self.token < b.scalar("L"))
+        self.mask = mask
+        self.heads = program * shape.rows + row_head
+        self.batch = batch
+
+    def per_head(self) -> Var:
+        """Offsets into a ``[B, L, Hq]`` tensor."""
+        token = (self.batch * self.b.scalar("L")).to("i64") + self.token
+        return token * self.shape.query_heads + self.heads
+
+    def load(self, pointer: Pointer, name: str) -> Var:
+        """Rows of a ``[B, L, Hq, D]`` tensor; 0 where there is no pair."""
+        b, shape = self.b, self.shape
+        o_dim = b.arange(shape.head_dim, "o_dim")
+        offsets = (self.per_head() * shape.head_dim).as_column + o_dim.as_row
+        mask = None if self.mask is None else self.mask.as_column
+        return b.load(pointer, offsets, mask, name=name)
+
+    def weight(self) -> Var:
+        """The fusion weight of every row."""
+        b, shape = self.b, self.shape
+        place = (self.batch * b.scalar("R")).to("i64") + self.row
+        head = place * shape.weight_heads + shape.weight_head(self.heads)
+        offsets = head * shape.top_k + self.slot
+        return b.load(self.kernel.weights, offsets, self.mask, name="b_w")
+
+    def joint(self) -> JointRows:
+        """Total LSE and delta of every row."""
+        b, kernel = self.b, self.kernel
+        total = load_total_lse(b, kernel.total_lse, self.per_head(), self.mask)
+        delta = b.load(kernel.delta, self.per_head(), self.mask, name="b_delta")
+        return JointRows(b, total, delta)

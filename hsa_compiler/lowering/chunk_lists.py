@@ -1,0 +1,98 @@
+"""Chunk order: how programs share out the lists of (row, slot) pairs of an inverse index.
+
+`split` = 0: one program per chunk walks its whole list and owns the chunk's result. `split` = n:
+programs take n consecutive pairs of the sorted pair list each, whatever chunks they belong to, so
+that all have equal work; a program walks the chunks its pairs touch and adds every chunk's part
+into an fp32 accumulator with atomics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hsa_compiler.lowering.common import Lowering
+from hsa_compiler.schedules.schedule import IllegalSchedule
+from hsa_compiler.tile.builder import TileBuilder
+from hsa_compiler.tile.ir import Pointer, Size, Var
+
+
+@dataclass(frozen=True)
+class ChunkLists:
+    """The lists of one problem: `heads` index heads, `top_k` slots per row."""
+
+    low: Lowering
+    b: TileBuilder
+    order: Pointer
+    offsets: Pointer
+    heads: int
+    top_k: int
+
+    @property
+    def split(self) -> int:
+        """Pairs per program; 0 = whole lists."""
+        return self.low.schedule.split
+
+    def check(self) -> None:
+        """Refuse schedules whose parts could not be combined."""
+        self.low.need_order("chunk")
+        combine = self.low.schedule.combine
+        needed = "atomic" if self.split else "none"
+        if combine != needed:
+            raise IllegalSchedule(
+                "combine",
+                f"{self.low.problem.kind} with split={self.split} needs combine={needed}, "
+                f"given {combine}",
+            )
+        if self.split:
+            self.low.need_atomics()
+
+    def programs(self) -> Size:
+        """Programs that share out one index head's lists."""
+        if not self.split:
+            return Size.of("C")
+        return (Size.of("R") * self.top_k).cdiv(self.split)
+
+    def pair_base(self, batch: Var, head: Var | int) -> Var:
+        """Offset of an index head's pair list in `order`."""
+        pairs = self.b.scalar("R").to("i64") * self.top_k
+        return (batch * self.heads + head) * pairs
+
+    def walk(
+        self, work: Var, batch: Var, head: Var | int, visit: Callable[[Var, Var, Var], None]
+    ) -> None:
+        """Emit ``visit(chunk, first_pair, last_pair)`` for every chunk of program `work`."""
+        b = self.b
+        n_chunks = b.scalar("C")
+        # In int64 throughout: heads * (C + 1) may pass 2**31 for long memories.
+        base = (batch * self.heads + head).to("i64") * (n_chunks + 1)
+        if not self.split:
+            first = b.load(self.offsets, base + work, name="first")
+            last = b.load(self.offsets, base + work + 1, name="last")
+            visit(work, first, last)
+            return
+        begin = work * self.split
+        total = b.load(self.offsets, base + n_chunks, name="n_pairs")
+        end = b.minimum(begin + self.split, total, "end")
+        with b.when(begin < end):
+            low_chunk = self._chunk_of(base, begin)
+            high_chunk = self._chunk_of(base, end - 1)
+            with b.loop(low_chunk, high_chunk + 1, name="chunk") as loop:
+                first = b.load(self.offsets, base + loop.index, name="first")
+                last = b.load(self.offsets, base + loop.index + 1, name="last")
+                visit(loop.index, b.maximum(first, begin), b.minimum(last, end))
+
+    def _chunk_of(self, base: Var, pair: Var) -> Var:
+        """The chunk in whose list a pair stands: the last one that starts at or before it."""
+        b = self.b
+        steps = b.scalar("search_steps", Size.of("C").bits())
+        zero = b.full((), 0, "i32", "low_chunk")
+        top = b.maximum(b.scalar("C"), 1, "high_chunk")
+        carry = [("low_chunk", zero), ("high_chunk", top)]
+        with b.loop(0, steps, name="i_search", carry=carry) as loop:
+            low_chunk, high_chunk = loop.carried
+            middle = (low_chunk + high_chunk) // 2
+            starts = b.load(self.offsets, base + middle, name="starts")
+            before = starts <= pair
+            loop.yield_(b.where(before, middle, low_chunk), b.where(before, high_chunk, middle))
+        return loop.carried[0]

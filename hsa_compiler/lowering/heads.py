@@ -1,0 +1,197 @@
+"""How query, key, index and weight heads map onto the programs of an attention kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hsa_compiler.errors import LoweringError
+from hsa_compiler.ir import Op
+from hsa_compiler.lowering.common import LOG2E, LOWEST, Lowering, below, tile_offset
+from hsa_compiler.schedules.schedule import IllegalSchedule
+from hsa_compiler.tile.builder import TileBuilder
+from hsa_compiler.tile.ir import Pointer, Var
+
+
+@dataclass(frozen=True)
+class AttendShape:
+    """The static facts of an attend op (or one of its gradients).
+
+    A *head program* covers the `rows` query heads that share an index list and a KV head:
+    ``programs = max(Hi, H)`` of them, program n with query heads ``n*rows .. n*rows+rows-1``.
+    """
+
+    query_heads: int
+    kv_heads: int
+    head_dim: int
+    chunk: int
+    top_k: int
+    index_heads: int
+    weight_heads: int
+    query_block: int
+    scale: float
+    plus_one: bool
+    hide_last: bool
+    key_tile: int
+    programs: int
+    rows: int
+    padded_rows: int
+
+    @classmethod
+    def of(cls, low: Lowering, op: Op) -> AttendShape:
+        """Read the facts off the op and the problem's dims."""
+        problem = low.problem
+        chunk = int(op.attr("chunk"))
+        tile = low.schedule.chunk_tile or chunk
+        if chunk % tile:
+            raise IllegalSchedule("knob", f"chunk_tile={tile} does not divide the chunk {chunk}")
+        query_heads, kv_heads, index_heads = problem["Hq"], problem["H"], problem["Hi"]
+        programs = max(index_heads, kv_heads)
+        if query_heads % programs or programs % kv_heads or programs % index_heads:
+            raise LoweringError(
+                f"{query_heads} query heads, {kv_heads} KV heads and {index_heads} index heads "
+                "do not divide each other"
+            )
+        return cls(
+            query_heads=query_heads,
+            kv_heads=kv_heads,
+            head_dim=problem["D"],
+            chunk=chunk,
+            top_k=problem["K"],
+            index_heads=index_heads,
+            weight_heads=problem.get("Hw", query_heads),
+            query_block=int(op.attr("query_block")),
+            scale=float(op.attr("scale")),
+            plus_one=bool(op.attr("plus_one")),
+            hide_last=bool(op.attr("hide_last")),
+            key_tile=tile,
+            programs=programs,
+            rows=query_heads // programs,
+            padded_rows=low.caps.pad(query_heads // programs),
+        )
+
+    @property
+    def log2_scale(self) -> float:
+        """What a logit is multiplied with so that ``exp2`` gives its exponential."""
+        return self.scale * LOG2E
+
+    @property
+    def first_maximum(self) -> float:
+        """Where a running maximum starts; the extra logit 0 of `plus_one` is seen from the start,
+        so that ``exp2(-max)`` cannot overflow."""
+        return 0.0 if self.plus_one else LOWEST
+
+    @property
+    def key_tiles(self) -> int:
+        """Sub-tiles per chunk; 1 when a chunk is held whole."""
+        return self.chunk // self.key_tile
+
+    def index_head(self, program: Var) -> Var | int:
+        """The index head of a head program."""
+        if self.index_heads == 1:
+            return 0
+        return program if self.index_heads == self.programs else (
+            program * self.index_heads // self.programs
+        )
+
+    def kv_head(self, program: Var) -> Var:
+        """The KV head of a head program."""
+        if self.kv_heads == self.programs:
+            return program
+        return program * self.kv_heads // self.programs
+
+    def weight_head(self, query_head: Var) -> Var | int:
+        """The weight head of a query head."""
+        if self.weight_heads == 1:
+            return 0
+        if self.weight_heads == self.query_heads:
+            return query_head
+        return query_head * self.weight_heads // self.query_heads
+
+
+@dataclass(frozen=True)
+class ChunkTiles:
+    """Loads key and value sub-tiles ``[key_tile, D]`` of a chunk."""
+
+    b: TileBuilder
+    shape: AttendShape
+    keys: Pointer
+    values: Pointer
+    chunk_start: Pointer | None
+    batch: Var
+    kv_head: Var
+    dtype: str
+
+    def first_token(self, chunk: Var) -> Var:
+        """The key token at which a chunk starts."""
+        if self.chunk_start is None:
+            return chunk * self.shape.chunk
+        return self.b.load(self.chunk_start, chunk, name="chunk_start")
+
+    def offsets(self, chunk: Var, tile: Var | int) -> Var:
+        """Element offsets [key_tile, D] of a sub-tile, the same for keys and values."""
+        b, s = self.b, self.shape
+        n_keys = b.scalar("Lkv")
+        start = self.first_token(chunk) + tile * s.key_tile if s.key_tiles > 1 else (
+            self.first_token(chunk)
+        )
+        token = (self.batch * n_keys).to("i64") + start
+        base = (token * s.kv_heads + self.kv_head) * s.head_dim
+        o_key, o_dim = b.arange(s.key_tile, "o_key"), b.arange(s.head_dim, "o_dim")
+        return tile_offset(base, o_key, s.kv_heads * s.head_dim, o_dim)
+
+    def load_keys(self, offsets: Var) -> Var:
+        """The keys at `offsets` as matrix-product operands."""
+        return self.b.load(self.keys, offsets, name="b_k").to(self.dtype)
+
+    def load_values(self, offsets: Var) -> Var:
+        """The values at `offsets` as matrix-product operands."""
+        return self.b.load(self.values, offsets, name="b_v").to(self.dtype)
+
+    def logits(self, queries: Var, keys: Var, tile: Var | int) -> Var:
+        """Scaled base-2 logits ``[rows, key_tile]``; a hidden last token gets -inf."""
+        b, s = self.b, self.shape
+        logits = b.binary("mul", b.dot(queries, keys.t), s.log2_scale, "b_s")
+        if not s.hide_last or (isinstance(tile, int) and tile != s.key_tiles - 1):
+            return logits
+        position = b.arange(s.key_tile, "o_key") + tile * s.key_tile
+        return b.where((position < s.chunk - 1).as_row, logits, float("-inf"), "b_s")
+
+
+@dataclass(frozen=True)
+class QueryRows:
+    """Addresses of one token's rows for one head program: ``[padded_rows]`` query heads."""
+
+    b: TileBuilder
+    shape: AttendShape
+    batch: Var
+    token: Var
+    program: Var
+
+    def heads(self) -> Var:
+        """The query head of every row [padded_rows]."""
+        return self.program * self.shape.rows + self.b.arange(self.shape.padded_rows, "o_row")
+
+    def mask(self) -> Var | None:
+        """Which rows exist [padded_rows]; None when all do."""
+        o_row = self.b.arange(self.shape.padded_rows, "o_row")
+        return below(o_row, self.shape.rows, self.shape.padded_rows)
+
+    def mask_tile(self) -> Var | None:
+        """`mask` as a column."""
+        mask = self.mask()
+        return None if mask is None else mask.as_column
+
+    def per_head(self) -> Var:
+        """Offsets [padded_rows] into a ``[B, L, Hq]`` tensor."""
+        token = (self.batch * self.b.scalar("L")).to("i64") + self.token
+        return token * self.shape.query_heads + self.heads()
+
+    def tile(self) -> Var:
+        """Offsets [padded_rows, D] into a ``[B, L, Hq, D]`` tensor."""
+        o_dim = self.b.arange(self.shape.head_dim, "o_dim")
+        return (self.per_head() * self.shape.head_dim).as_column + o_dim.as_row
+
+    def per_weight_head(self, row: Var) -> Var:
+        """Offsets [padded_rows] into a ``[B, R, Hw]`` tensor at retrieval row `row`."""
+        place = (self.batch * self.b.scalar("R")).to("i64") + row
+        return place * self.shape.weight_heads + self.shape.weight_head(self.heads())

@@ -1,0 +1,136 @@
+"""The inverse index, by counting sort in O(R K + blocks C) memory and without atomics between
+programs: which (row, slot) pairs chose each chunk, ascending inside a chunk.
+
+Rows are cut into `index_blocks` blocks. 1. Every block counts its own pairs per chunk. 2. Per
+chunk, the blocks' counts become running sums. 3. Per index head, chunk totals become offsets.
+4. Every block walks its rows in order and writes each pair to its place. The result does not
+depend on timing, so gradients summed in list order are reproducible.
+"""
+
+from __future__ import annotations
+
+from hsa_compiler.lowering.common import LoweredGroup, Lowering, below
+from hsa_compiler.tile.builder import TileBuilder
+from hsa_compiler.tile.ir import Kernel, Pointer, Size, Var, Workspace
+
+_LANES = 256
+
+
+def lower_invert_index(low: Lowering) -> LoweredGroup:
+    """``invert_index`` -> four kernels."""
+    index = _Invert(low)
+    return LoweredGroup((index.count(), index.prefix_blocks(), index.offsets(), index.place()))
+
+
+class _Invert:
+    def __init__(self, low: Lowering) -> None:
+        self.low, self.op = low, low.op("invert_index")
+        self.heads, self.top_k = low.dim("Hi"), low.dim("K")
+        self.kept = low.caps.pad(self.top_k)
+        # Never more blocks than a sixteenth of the rows, so that the counts stay O(R K).
+        rows = Size.of("R")
+        self.blocks = rows.cdiv(16).at_most(low.schedule.index_blocks).at_least(1)
+        self.block_rows = rows.cdiv(self.blocks)
+        size = Size.of("B") * self.heads * self.blocks * "C"
+        self.counts = Workspace("counts", "i32", size.at_least(1), zeroed=True)
+
+    def _start(self, name: str) -> tuple[TileBuilder, Var, Var, Var]:
+        b = TileBuilder(name)
+        return b, b.program_id(0, "i_work"), b.program_id(1, "i_head"), b.program_id(2, "i_batch")
+
+    def _list(self, b: TileBuilder, batch: Var, head: Var) -> Var:
+        """The number of a (batch, index head) list, i64."""
+        return (batch * self.heads + head).to("i64")
+
+    def _counts_row(self, b: TileBuilder, batch: Var, head: Var, block: Var) -> Var:
+        lists = self._list(b, batch, head)
+        return (lists * b.scalar("n_blocks", self.blocks) + block) * b.scalar("C")
+
+    def _rows(self, b: TileBuilder, block: Var) -> tuple[Var, Var]:
+        first = block * b.scalar("block_rows", self.block_rows)
+        last = b.minimum(first + b.scalar("block_rows", self.block_rows), b.scalar("R"), "last")
+        return first, last
+
+    def _chosen(self, b: TileBuilder, indices: Pointer, batch: Var, head: Var, row: Var) -> Var:
+        o_slot = b.arange(self.kept, "o_slot")
+        place = (batch * b.scalar("R")).to("i64") + row
+        base = (place * self.heads + head) * self.top_k
+        mask = below(o_slot, self.top_k, self.kept)
+        return b.load(indices, base + o_slot, mask, other=-1, name="b_chosen")
+
+    def count(self) -> Kernel:
+        """counts[list, block, chunk]: how often a block's rows chose a chunk."""
+        b, block, head, batch = self._start("count_pairs")
+        indices = self.low.operand(b, self.op, "indices")
+        counts = self.low.workspace(b, self.counts)
+        base = self._counts_row(b, batch, head, block)
+        with b.loop(*self._rows(b, block), name="i_row") as rows:
+            chosen = self._chosen(b, indices, batch, head, rows.index)
+            b.atomic_add(counts, base + chosen, 1, chosen >= 0, exclusive=True)
+        return b.finish((self.blocks, self.heads, "B"))
+
+    def prefix_blocks(self) -> Kernel:
+        """counts become exclusive running sums over blocks; totals[list, chunk] their ends."""
+        b, tile, head, batch = self._start("prefix_blocks")
+        counts, totals = self.low.workspace(b, self.counts), self._totals(b)
+        o_chunk = tile * _LANES + b.arange(_LANES, "o_chunk")
+        mask = o_chunk < b.scalar("C")
+        zero = b.full((_LANES,), 0, "i32", "b_sum")
+        n_blocks = b.scalar("n_blocks", self.blocks)
+        with b.loop(0, n_blocks, name="i_block", carry=[("b_sum", zero)]) as loop:
+            offsets = self._counts_row(b, batch, head, loop.index) + o_chunk
+            b_count = b.load(counts, offsets, mask, name="b_count")
+            b.store(counts, offsets, loop.carried[0], mask)
+            loop.yield_(loop.carried[0] + b_count)
+        base = self._list(b, batch, head) * b.scalar("C")
+        b.store(totals, base + o_chunk, loop.carried[0], mask)
+        return b.finish((Size.of("C").cdiv(_LANES), self.heads, "B"))
+
+    def offsets(self) -> Kernel:
+        """offsets[list, 0 .. C]: exclusive running sums of the totals."""
+        b, _, head, batch = self._start("chunk_offsets")
+        totals = self._totals(b)
+        offsets = self.low.result(b, self.op, "offsets")
+        n_chunks = b.scalar("C")
+        source = self._list(b, batch, head) * n_chunks
+        target = self._list(b, batch, head) * (n_chunks + 1)
+        zero = b.full((), 0, "i32", "n_pairs")
+        b.store(offsets, target, zero)
+        with b.loop(0, n_chunks, _LANES, name="i_chunk", carry=[("n_pairs", zero)]) as loop:
+            o_chunk = loop.index + b.arange(_LANES, "o_chunk")
+            mask = o_chunk < n_chunks
+            b_total = b.load(totals, source + o_chunk, mask, name="b_total")
+            b_end = loop.carried[0] + b.cumsum(b_total)
+            b.store(offsets, target + 1 + o_chunk, b_end, mask)
+            loop.yield_(loop.carried[0] + b.sum(b_total))
+        return b.finish((1, self.heads, "B"))
+
+    def place(self) -> Kernel:
+        """order[list, place] = pair id, each block from its own cursors on."""
+        b, block, head, batch = self._start("place_pairs")
+        indices = self.low.operand(b, self.op, "indices")
+        counts = self.low.workspace(b, self.counts)
+        offsets = self.low.result(b, self.op, "offsets")
+        order = self.low.result(b, self.op, "order")
+        cursors = self._counts_row(b, batch, head, block)
+        starts = self._list(b, batch, head) * (b.scalar("C") + 1)
+        pairs = self._list(b, batch, head) * b.scalar("R") * self.top_k
+        o_slot = b.arange(self.kept, "o_slot")
+        with b.loop(*self._rows(b, block), name="i_row") as rows:
+            chosen = self._chosen(b, indices, batch, head, rows.index)
+            valid = chosen >= 0
+            done = b.load(counts, cursors + chosen, valid, name="b_done")
+            start = b.load(offsets, starts + chosen, valid, name="b_start")
+            # A caller's own list may name a chunk twice: its slots keep their order.
+            twins = chosen.as_column.eq(chosen.as_row) & (o_slot.as_row < o_slot.as_column)
+            twins = b.where(twins, 1, b.full((self.kept, self.kept), 0, "i32", "b_zero"))
+            where = pairs + start + done + b.sum(twins, 1, "b_twins")
+            b.store(order, where, rows.index * self.top_k + o_slot, valid)
+            b.barrier()
+            b.atomic_add(counts, cursors + chosen, 1, valid, exclusive=True)
+            b.barrier()
+        return b.finish((self.blocks, self.heads, "B"))
+
+    def _totals(self, b: TileBuilder) -> Pointer:
+        size = (Size.of("B") * self.heads * "C").at_least(1)
+        return self.low.workspace(b, Workspace("totals", "i32", size))

@@ -1,0 +1,97 @@
+"""What both backward attention kernels recompute for a tile of query rows and one chunk.
+
+With external weights ``wP = w softmax(S)`` and ``dS = wP (dP - D)``, ``D = rowsum(P dP)``; in the
+joint softmax ``wP = exp(S - total_lse)`` and ``dS = wP (dP - delta)``. Neither includes the
+logit scale, which is applied once to the finished sums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hsa_compiler.lowering.attend import close_softmax, whole_chunk_softmax
+from hsa_compiler.lowering.common import LOG2E
+from hsa_compiler.lowering.heads import AttendShape, ChunkTiles
+from hsa_compiler.tile.builder import TileBuilder
+from hsa_compiler.tile.ir import Pointer, Var
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Of one chunk's softmax, ``[rows]`` each: base-2 maximum, 1 / denominator, and D."""
+
+    maximum: Var
+    rcp: Var
+    d_weight: Var
+
+
+@dataclass(frozen=True)
+class WeightedRows:
+    """Rows whose chunk weight (a scalar or ``[rows]``) comes from outside."""
+
+    b: TileBuilder
+    shape: AttendShape
+    weight: Var
+
+    def tile_stats(self, b_s: Var, b_dp: Var) -> tuple[Stats, Var]:
+        """Statistics of a chunk held whole, and its unnormalised exponentials."""
+        b = self.b
+        b_p, rcp = whole_chunk_softmax(b, self.shape, b_s)
+        d_weight = b.binary("mul", b.sum(b_p * b_dp, 1), rcp, "b_dw")
+        return Stats(rcp, rcp, d_weight), b_p
+
+    def chunk_stats(self, tiles: ChunkTiles, b_q: Var, b_do: Var, chunk: Var) -> Stats:
+        """The same for a chunk walked in sub-tiles, rescaled as the maximum grows."""
+        b, shape, n = self.b, self.shape, b_q.shape[0]
+        carry = [
+            ("b_m", b.full((n,), shape.first_maximum, "fp32", "b_m")),
+            ("b_l", b.full((n,), 0.0, "fp32", "b_l")),
+            ("b_dw", b.full((n,), 0.0, "fp32", "b_dw")),
+        ]
+        with b.loop(0, shape.key_tiles, name="i_tile", carry=carry) as loop:
+            b_m, b_l, b_dw = loop.carried
+            offsets = tiles.offsets(chunk, loop.index)
+            b_k, b_v = tiles.load_keys(offsets), tiles.load_values(offsets)
+            b_s = tiles.logits(b_q, b_k, loop.index)
+            b_dp = b.dot(b_do, b_v.t, name="b_dp")
+            new_m = b.maximum(b_m, b.max(b_s, 1), "b_new_m")
+            rescale = b.exp2(b_m - new_m, "b_rescale")
+            b_p = b.exp2(b_s - new_m.as_column, "b_p")
+            loop.yield_(
+                new_m, b_l * rescale + b.sum(b_p, 1), b_dw * rescale + b.sum(b_p * b_dp, 1)
+            )
+        b_m, b_l, b_dw = loop.carried
+        b_m, rcp = close_softmax(b, shape, b_m, b_l)
+        return Stats(b_m, rcp, b_dw * rcp)
+
+    def exponentials(self, stats: Stats, b_s: Var) -> Var:
+        """Unnormalised exponentials of a sub-tile, given its chunk's statistics."""
+        return self.b.exp2(b_s - stats.maximum.as_column, "b_p")
+
+    def gradients(self, stats: Stats, b_p: Var, b_dp: Var) -> tuple[Var, Var]:
+        """``wP`` and ``dS`` of a tile."""
+        b = self.b
+        b_wp = b.binary("mul", b_p, (stats.rcp * self.weight).as_column, "b_wp")
+        return b_wp, b.binary("mul", b_wp, b_dp - stats.d_weight.as_column, "b_ds")
+
+
+@dataclass(frozen=True)
+class JointRows:
+    """Rows of a joint softmax: ``total_lse`` in base 2 and delta, ``[rows]`` each."""
+
+    b: TileBuilder
+    total: Var
+    delta: Var
+
+    def gradients(self, b_s: Var, b_dp: Var) -> tuple[Var, Var]:
+        """``wP`` and ``dS`` of a tile."""
+        b = self.b
+        b_wp = b.exp2(b_s - self.total.as_column, "b_wp")
+        return b_wp, b.binary("mul", b_wp, b_dp - self.delta.as_column, "b_ds")
+
+
+def load_total_lse(b: TileBuilder, total_lse: Pointer, offsets: Var, mask: Var | None) -> Var:
+    """The saved total LSE in base 2; rows that saw nothing get a value no logit reaches, so that
+    their exponentials are 0 and not NaN."""
+    total = b.load(total_lse, offsets, mask, name="b_total")
+    return b.where(total > float("-inf"), total * LOG2E, 1e30, "b_total")

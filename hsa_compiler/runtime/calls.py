@@ -1,0 +1,94 @@
+"""The two halves of the operator as executables: options in, a cached `Executable` out.
+
+Everything that changes a program is an option; everything else is a dim. Both halves share one
+backward path: `differentiate` for the outputs whose gradient arrived and the inputs that want one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from hsa_compiler.ir import differentiate
+from hsa_compiler.ir.programs import (
+    AttentionOptions,
+    RetrieveOptions,
+    chunk_attention_program,
+    retrieve_program,
+)
+from hsa_compiler.runtime.executor import Executable
+
+Options = RetrieveOptions | AttentionOptions
+
+#: Executables kept; one is a few kilobytes, its kernels are shared through the compiler's cache.
+CACHED = 256
+
+
+@functools.lru_cache(CACHED)
+def forward(options: Options) -> Executable:
+    """The forward executable of one half."""
+    if isinstance(options, RetrieveOptions):
+        return Executable(retrieve_program(options))
+    return Executable(chunk_attention_program(options))
+
+
+@functools.lru_cache(CACHED)
+def backward(options: Options, of: tuple[str, ...], wrt: tuple[str, ...]) -> Executable | None:
+    """The backward executable, or None where no gradient reaches any of `wrt`.
+
+    Args:
+        options: of the forward half.
+        of: outputs whose gradients arrived.
+        wrt: inputs whose gradients are wanted; those that no gradient reaches are left out.
+    """
+    program = forward(options).program
+    if not of:
+        return None
+    reached = {value.name for value in differentiate(program, None, of).outputs}
+    wanted = [name for name in wrt if f"d_{name}" in reached]
+    return Executable(differentiate(program, wanted, of)) if wanted else None
+
+
+def retrieve_dims(
+    q_slc: Tensor, landmarks: Tensor, top_k: int, index_heads: int, weight_heads: int
+) -> dict[str, int]:
+    """Dims of the first half."""
+    batch, rows, score_heads, dim = q_slc.shape
+    return {
+        "B": batch,
+        "R": rows,
+        "Hr": score_heads,
+        "Dr": dim,
+        "C": landmarks.shape[1],
+        "Hm": landmarks.shape[2],
+        "Hi": index_heads,
+        "Hw": weight_heads,
+        "K": top_k,
+    }
+
+
+def attention_dims(
+    q: Tensor, k: Tensor, indices: Tensor, chunk: int, weight_heads: int | None
+) -> dict[str, int]:
+    """Dims of the second half; C counts the chunks that the keys can hold."""
+    batch, tokens, query_heads, dim = q.shape
+    dims = {
+        "B": batch,
+        "L": tokens,
+        "Hq": query_heads,
+        "D": dim,
+        "Lkv": k.shape[1],
+        "H": k.shape[2],
+        "R": indices.shape[1],
+        "Hi": indices.shape[2],
+        "K": indices.shape[3],
+        "C": k.shape[1] // chunk,
+    }
+    return dims if weight_heads is None else {**dims, "Hw": weight_heads}
+
+
+def is_empty(dims: Mapping[str, int]) -> bool:
+    """Whether there is nothing to compute: no token, no chunk yet, or no batch."""
+    return any(dims.get(name, 1) == 0 for name in ("B", "L", "R", "C"))

@@ -1,0 +1,167 @@
+"""From a kernel group and its dims to a compiled kernel: back end, target, schedule, compilation.
+
+The schedule comes from the config store (`hsa_compiler.configs`), which says what tier answered.
+A schedule that turns out illegal when it is compiled gives way to the generic one, logged once.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hsa_compiler.configs import Choice, choose
+from hsa_compiler.errors import BackendError, InputError
+from hsa_compiler.ir import KernelGroup
+from hsa_compiler.runtime import record
+from hsa_compiler.schedules import hardware
+from hsa_compiler.schedules.defaults import generic
+from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
+from hsa_compiler.schedules.schedule import IllegalSchedule
+
+if TYPE_CHECKING:
+    from hsa_compiler.compiler import CompiledKernel
+
+log = logging.getLogger("hsa_compiler.runtime")
+
+#: What each back end is called on PyPI.
+PACKAGES = {"triton": ("triton", "triton"), "tvm": ("tvm", "apache-tvm")}
+
+
+@dataclass(frozen=True)
+class Dispatched:
+    """A kernel ready to launch, and the choice that led to it."""
+
+    kernel: CompiledKernel
+    row: record.Row
+
+    def launch(self, values: Mapping[str, Tensor], dims: Mapping[str, int]) -> None:
+        """Run on the group's inputs and preallocated outputs."""
+        self.kernel.launch(values, dims)
+
+
+def resolve_backend(backend: str, device: torch.device) -> str:
+    """``"triton"``, ``"tvm"`` or ``"reference"`` for a device.
+
+    ``"auto"`` takes Triton for CUDA tensors and TVM for CPU tensors.
+
+    Raises:
+        InputError: the back end does not run on this kind of device.
+        BackendError: it is not installed.
+    """
+    if backend == "reference":
+        return backend
+    name = {"cuda": "triton", "cpu": "tvm"}[device.type] if backend == "auto" else backend
+    if name == "triton" and device.type == "cpu" and not _interpreting():
+        raise InputError(
+            "backend='triton' needs CUDA tensors, these are on the CPU: pass backend='auto' or "
+            "'tvm' (or set TRITON_INTERPRET=1 before Triton is imported, to debug a kernel)"
+        )
+    if name == "tvm" and device.type == "cuda":
+        raise InputError(
+            "backend='tvm' runs on the CPU, these tensors are on a GPU: pass backend='auto' or "
+            "'triton'"
+        )
+    if not _installed(name):
+        raise BackendError(
+            f"backend={backend!r} needs the package {PACKAGES[name][1]}, which is not installed: "
+            f"run `pip install {PACKAGES[name][1]}`, or pass backend='reference' (slow)"
+        )
+    return name
+
+
+def target_of(backend: str, device: torch.device) -> Target:
+    """The target that a resolved back end compiles for on a device."""
+    if backend == "tvm":
+        from hsa_compiler.codegen.tvm import host_target
+
+        return host_target()
+    if device.type == "cpu":
+        return Target("triton", "interpret")
+    return Target("triton", hardware.detect(str(device)).arch)
+
+
+def select_schedule(
+    group: KernelGroup,
+    dims: Mapping[str, int],
+    device: torch.device,
+    backend: str,
+    deterministic: bool = False,
+) -> tuple[Problem, Target, Choice]:
+    """What `dispatch` would compile, without compiling it."""
+    target = target_of(resolve_backend(backend, device), device)
+    problem = Problem.of(group, dims)
+    names = group.program.dim_names()
+    sizes = {name: dims[name] for name in DYNAMIC_DIMS if name in names}
+    row = hardware.detect("cpu" if target.arch == "interpret" else str(device))
+    choice = choose(problem, sizes, target, row)
+    if deterministic and choice.schedule.combine == "atomic":
+        schedule = choice.schedule.replace(split=0, combine="none")
+        reason = f"{choice.reason}; without atomic adds, as deterministic=True asks"
+        choice = replace(choice, schedule=schedule, reason=reason)
+    return problem, target, choice
+
+
+def dispatch(
+    group: KernelGroup,
+    dims: Mapping[str, int],
+    device: torch.device,
+    backend: str,
+    deterministic: bool = False,
+) -> Dispatched:
+    """Choose a schedule, compile the kernel and note the choice.
+
+    Args:
+        group: the kernel group.
+        dims: all dims of the call.
+        device: where it will run.
+        backend: as the caller gave it, ``"auto"`` included, but not ``"reference"``.
+        deterministic: refuse schedules that add atomically.
+
+    Raises:
+        BackendError: the back end is missing or could not build the kernel.
+        InputError: the back end does not run on this device.
+    """
+    from hsa_compiler.compiler import compile_kernel
+
+    problem, target, choice = select_schedule(group, dims, device, backend, deterministic)
+    try:
+        kernel = compile_kernel(problem, choice.schedule, target)
+    except IllegalSchedule as error:
+        fallback = generic(problem.kind, target.backend)
+        if choice.schedule == fallback:
+            raise BackendError(
+                f"no schedule of {problem.kind} runs for {dict(problem.dims)} on {target}: {error}"
+            ) from error
+        log.warning(
+            "%s: cannot use the schedule %s (%s); the generic one is used instead",
+            problem.kind,
+            choice,
+            error,
+        )
+        choice = Choice(fallback, "generic", None, float("inf"), f"the chosen one failed: {error}")
+        kernel = compile_kernel(problem, fallback, target)
+    row = record.Row.of(problem, target, choice)
+    if record.note(row):
+        log.info("%s", row)
+    return Dispatched(kernel, row)
+
+
+@functools.cache
+def _installed(backend: str) -> bool:
+    return importlib.util.find_spec(PACKAGES[backend][0]) is not None
+
+
+def _interpreting() -> bool:
+    """Whether Triton's interpreter is on."""
+    if not _installed("triton"):
+        return False
+    from triton import knobs
+
+    return bool(knobs.runtime.interpret)

@@ -1,0 +1,164 @@
+"""Which schedule every kernel of a call uses, and which config tier gave it.
+
+for row in explain(q, k, v, q_slc, landmarks, chunk_size=64, top_k=32):
+    print(row)
+explain_shape({"L": 8192, "Hq": 16, "H": 1, "D": 128, "S": 64, "K": 32}, device="cuda")
+explain()           # what this process has run so far
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from hsa_compiler.errors import InputError
+from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions
+from hsa_compiler.runtime import attention_op, calls, retrieve_op, validate
+from hsa_compiler.runtime.dispatch import resolve_backend, select_schedule
+from hsa_compiler.runtime.executor import DTYPE_NAMES, Executable
+from hsa_compiler.runtime.record import Row, used
+
+#: Dims that `explain_shape` must be given; the others have defaults.
+NEEDED = ("L", "Hq", "H", "D", "S", "K")
+KNOWN = (*NEEDED, "B", "Lkv", "C", "Hr", "Hm", "Dr", "Hi", "Hw")
+
+
+def explain(
+    q: Tensor | None = None,
+    k: Tensor | None = None,
+    v: Tensor | None = None,
+    q_slc: Tensor | None = None,
+    landmarks: Tensor | None = None,
+    *,
+    chunk_size: int = 64,
+    top_k: int = 32,
+    normalize: str = "softmax",
+    weight_heads: str = "kv",
+    device: torch.device | str | None = None,
+    backend: str = "auto",
+    backward: bool = True,
+    deterministic: bool = False,
+    packed: bool = False,
+) -> list[Row]:
+    """The schedule of each kernel that `hsa_attention` would use for these tensors.
+
+    Args:
+        q, k, v, q_slc, landmarks: as for `hsa_attention`; only shapes, dtypes and the device are
+            looked at, so tensors on the meta device do (give `device` then). All five or none.
+        chunk_size, top_k, normalize, weight_heads, backend, deterministic: as for `hsa_attention`.
+        device: where the call would run; default: q's.
+        backward: include the gradient kernels.
+        packed: as with cu_seqlens.
+
+    Returns:
+        One `Row` per kernel in launch order; nothing is compiled or launched. Without tensors:
+        every kernel that this process has run so far. Empty for ``backend="reference"``.
+
+    Raises:
+        InputError: some tensors missing, or shapes that do not fit.
+    """
+    given = {"q": q, "k": k, "v": v, "q_slc": q_slc, "landmarks": landmarks}
+    missing = [name for name, x in given.items() if x is None]
+    if len(missing) == len(given):
+        return used()
+    if q is None or k is None or v is None or q_slc is None or landmarks is None:
+        raise InputError(f"explain needs {', '.join(missing)} too: give all five tensors, or none")
+    dims: dict[str, int] = {"S": chunk_size, "K": top_k}
+    validate.shape(dims, "q", q, "B L Hq D")
+    validate.shape(dims, "k", k, "B Lkv H D")
+    validate.shape(dims, "v", v, "B Lkv H D")
+    validate.shape(dims, "q_slc", q_slc, "B L Hr Dr")
+    validate.shape(dims, "landmarks", landmarks, "B C Hm Dr")
+    dims["Hi"], dims["Hw"] = validate.selection_heads(
+        dims["Hr"], dims["H"], dims["Hq"], None, weight_heads
+    )
+    return explain_shape(
+        dims,
+        dtype=DTYPE_NAMES[q.dtype],
+        score_dtype=DTYPE_NAMES[q_slc.dtype],
+        normalize=normalize,
+        device=q.device if device is None else device,
+        backend=backend,
+        backward=backward,
+        deterministic=deterministic,
+        packed=packed,
+    )
+
+
+def explain_shape(
+    dims: Mapping[str, int],
+    *,
+    dtype: str = "bf16",
+    score_dtype: str | None = None,
+    normalize: str = "softmax",
+    device: torch.device | str = "cpu",
+    backend: str = "auto",
+    backward: bool = True,
+    deterministic: bool = False,
+    packed: bool = False,
+) -> list[Row]:
+    """`explain` for sizes by name.
+
+    Args:
+        dims: L, Hq, H, D, S and K; further B (1), Lkv (L), C (Lkv // S), Hr (H), Hm (Hr), Dr (D),
+            Hi (min(Hr, H)) and Hw (max(Hr, H)).
+        dtype, score_dtype: ``"fp32"``, ``"bf16"`` or ``"fp16"`` of q, k, v and of q_slc and
+            landmarks (default: the same).
+        normalize, device, backend, backward, deterministic, packed: as for `explain`.
+
+    Returns, raises: as `explain`.
+    """
+    device = torch.device(device)
+    if resolve_backend(backend, device) == "reference":
+        return []
+    sizes = _complete(dims)
+    chunk, top_k = sizes.pop("S"), sizes["K"]
+    mixed = normalize == "lse_mix"
+    retrieve = RetrieveOptions(
+        top_k=top_k,
+        scale=1 / math.sqrt(sizes["Dr"]),
+        normalize=normalize,
+        dtype=score_dtype or dtype,
+    )
+    attention = AttentionOptions(
+        chunk=chunk, scale=1 / math.sqrt(sizes["D"]), local=mixed, packed=packed, dtype=dtype
+    )
+    found: list[Executable | None] = [calls.forward(retrieve), calls.forward(attention)]
+    if backward:
+        of = ("weights", "local_weight") if mixed else ("weights",)
+        inputs = calls.forward(retrieve).inputs, calls.forward(attention).inputs
+        wrt = [n for n in attention_op.DIFFERENTIABLE if n in inputs[1]]
+        found.append(calls.backward(attention, ("out",), tuple(wrt)))
+        wrt = [n for n in retrieve_op.DIFFERENTIABLE if n in inputs[0]]
+        found.append(calls.backward(retrieve, of, tuple(wrt)))
+    return [
+        Row.of(*select_schedule(group, sizes, device, backend, deterministic))
+        for executable in found
+        if executable is not None
+        for group in executable.groups
+    ]
+
+
+def _complete(dims: Mapping[str, int]) -> dict[str, int]:
+    unknown = sorted(set(dims) - set(KNOWN))
+    missing = [name for name in NEEDED if name not in dims]
+    if unknown or missing:
+        raise InputError(
+            f"dims {dict(dims)}: "
+            + (f"unknown {', '.join(unknown)}; " if unknown else "")
+            + (f"missing {', '.join(missing)}; " if missing else "")
+            + f"give {', '.join(NEEDED)} and, where needed, {', '.join(KNOWN[len(NEEDED) :])}"
+        )
+    sizes = {"B": 1, "Lkv": dims["L"], "Hr": dims["H"], "Dr": dims["D"], **dims}
+    sizes.setdefault("C", sizes["Lkv"] // sizes["S"])
+    sizes.setdefault("Hm", sizes["Hr"])
+    sizes.setdefault("Hi", min(sizes["Hr"], sizes["H"]))
+    sizes.setdefault("Hw", max(sizes["Hr"], sizes["H"]))
+    sizes["R"] = sizes["L"]
+    return sizes
+
+
+__all__ = ["Row", "explain", "explain_shape", "used"]

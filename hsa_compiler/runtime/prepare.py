@@ -1,0 +1,486 @@
+"""From the public arguments to those of the custom ops: autocast, every check, visibility.
+
+Nothing is launched and nothing large is allocated before the last check has passed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hsa_compiler.errors import InputError
+from hsa_compiler.runtime import memory, validate, visibility
+from hsa_compiler.runtime.op_support import accumulator
+
+
+class RetrieveArgs(NamedTuple):
+    """The arguments of `hsa::retrieve`, in order."""
+
+    q_slc: Tensor
+    landmarks: Tensor
+    lo: Tensor
+    hi: Tensor
+    chunk_bias: Tensor | None
+    rank_scale: Tensor | None
+    local_lse: Tensor | None
+    seed: Tensor | None
+    top_k: int
+    index_heads: int
+    weight_heads: int
+    normalize: str
+    scale: float
+    force_first: int
+    force_last: int
+    deterministic: bool
+    backend: str
+
+
+class AttentionArgs(NamedTuple):
+    """The arguments of `hsa::chunk_attention`, in order."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    indices: Tensor
+    weights: Tensor | None
+    local_out: Tensor | None
+    local_weight: Tensor | None
+    local_lse: Tensor | None
+    chunk_start: Tensor | None
+    chunk_size: int
+    scale: float
+    query_block: int
+    plus_one: bool
+    hide_last: bool
+    deterministic: bool
+    backend: str
+
+
+class Packing(NamedTuple):
+    """Where packed sequences start, or two Nones."""
+
+    q: Tensor | None
+    kv: Tensor | None
+
+    @classmethod
+    def of(cls, q: Tensor | None, kv: Tensor | None) -> Packing:
+        """One table serves for both sides where only one is given."""
+        return cls(q if q is not None else kv, kv if kv is not None else q)
+
+
+def cast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+    """The tensors in autocast's dtype, where autocast is on; fp64 is left alone."""
+    first = next((x for x in tensors if isinstance(x, Tensor)), None)
+    if first is None or first.device.type not in ("cpu", "cuda"):
+        return tensors
+    if not torch.is_autocast_enabled(first.device.type):
+        return tensors
+    dtype = torch.get_autocast_dtype(first.device.type)
+    return tuple(
+        x.to(dtype)
+        if isinstance(x, Tensor) and x.is_floating_point() and x.dtype != torch.float64
+        else x
+        for x in tensors
+    )
+
+
+def check_tensors(
+    data: Mapping[str, Tensor], side: Mapping[str, Tensor | None], backend: str
+) -> None:
+    """Devices and dtypes: `data` share one dtype, `side` are any floating-point tensors."""
+    name = next(iter(data))
+    validate.same_device((name, data[name]), {**data, **side})
+    validate.same_dtype(dict(data), backend)
+    for other, x in side.items():
+        validate.floating(other, x)
+
+
+def check_qkv(dims: dict[str, int], q: Tensor, k: Tensor, v: Tensor) -> None:
+    """Shapes of the attention inputs; binds B, L, Hq, D, Lkv and H."""
+    validate.shape(dims, "q", q, "B L Hq D")
+    validate.shape(dims, "k", k, "B Lkv H D")
+    validate.shape(dims, "v", v, "B Lkv H D")
+    validate.head_dim(dims["D"])
+    validate.query_heads(dims["Hq"], dims["H"])
+
+
+def check_packing(
+    packing: Packing, dims: dict[str, int], query_block: int, chunk_size: int
+) -> None:
+    """Packed sequences: one batch entry, tables that fit, one row per token."""
+    tokens = {"q": dims.get("L", dims.get("R")), "kv": dims.get("Lkv")}
+    for side, table in (("q", packing.q), ("kv", packing.kv)):
+        if table is not None:
+            validate.cu_seqlens(f"cu_seqlens_{side}", table, dims["B"], tokens[side])
+    if packing.q is None or packing.kv is None:
+        return
+    if packing.q.shape != packing.kv.shape:
+        raise InputError(
+            f"cu_seqlens_q has {packing.q.shape[0]} entries and cu_seqlens_kv has "
+            f"{packing.kv.shape[0]}: give N + 1 of each for N sequences"
+        )
+    if query_block != 1:
+        raise InputError(
+            f"query_block={query_block} with cu_seqlens: blocks of tokens would straddle "
+            "sequences; pass query_block=1, or sequences of one batch"
+        )
+    if "C" in dims:
+        validate.packed_chunks(packing.kv, chunk_size, dims["C"])
+
+
+def retrieve_args(
+    q_slc: Tensor,
+    landmarks: Tensor,
+    *,
+    dims: dict[str, int],
+    chunk_size: int,
+    top_k: int,
+    normalize: str | None,
+    kv_heads: int | None,
+    query_heads: int | None,
+    weight_heads: str,
+    chunk_bias: Tensor | None,
+    rank_scale: Tensor | None,
+    local_lse: Tensor | None,
+    window: int | None,
+    q_offset: int | Tensor,
+    query_block: int,
+    packing: Packing,
+    scale: float | None,
+    noise_seed: int | Tensor | None,
+    force_first: int,
+    force_last: int,
+    deterministic: bool,
+    backend: str,
+) -> RetrieveArgs:
+    """Check one retrieval and build the arguments of its op.
+
+    `dims` may hold sizes that are known already (B, and C where the keys fix it) and gains B, R,
+    C, Hr, Hm, Dr and K.
+    """
+    validate.one_of("chunk_size", chunk_size, validate.CHUNK_SIZES)
+    validate.one_of("normalize", normalize, (*validate.NORMALIZATIONS, None))
+    validate.one_of("weight_heads", weight_heads, ("kv", "query"))
+    validate.one_of("backend", backend, validate.BACKENDS)
+    validate.at_least("top_k", top_k, 1)
+    validate.at_least("query_block", query_block, 1)
+    validate.at_least("force_first", force_first, 0)
+    validate.at_least("force_last", force_last, 0)
+    if force_first + force_last > top_k:
+        raise InputError(
+            f"force_first={force_first} and force_last={force_last} fill more slots than "
+            f"top_k={top_k}: force fewer chunks or raise top_k"
+        )
+    if window is not None:
+        validate.at_least("window", window, 1)
+    validate.shape(dims, "q_slc", q_slc, "B R Hr Dr")
+    validate.shape(dims, "landmarks", landmarks, "B C Hm Dr")
+    validate.retrieval_dim(dims["Dr"])
+    validate.divides(("landmarks", dims["Hm"]), ("q_slc", dims["Hr"]))
+    if chunk_bias is not None:
+        validate.shape(dims, "chunk_bias", chunk_bias, "B C Hm")
+    _check_normalize(dims, normalize, rank_scale, local_lse)
+    if kv_heads is not None:
+        validate.at_least("kv_heads", kv_heads, 1)
+    heads = validate.selection_heads(
+        dims["Hr"],
+        kv_heads,
+        query_heads,
+        None if local_lse is None else local_lse.shape[2],
+        weight_heads,
+    )
+    side = {"chunk_bias": chunk_bias, "rank_scale": rank_scale, "local_lse": local_lse}
+    check_tensors({"q_slc": q_slc, "landmarks": landmarks}, side, backend)
+    check_packing(packing, dims, query_block, chunk_size)
+    validate.offsets("q_offset", q_offset, None if packing.q is None else len(packing.q) - 1)
+    slots = dims["B"] * dims["R"] * max(heads) * top_k
+    validate.countable("the number of selected slots, B * R * heads * top_k,", slots)
+    dims["K"] = top_k
+    estimate_retrieve(q_slc, landmarks, dims, heads)
+
+    wide = accumulator(q_slc.dtype)
+    lo, hi = visibility.intervals(
+        batch=dims["B"],
+        rows=dims["R"],
+        chunks=dims["C"],
+        chunk_size=chunk_size,
+        device=q_slc.device,
+        window=window,
+        q_offset=q_offset,
+        query_block=query_block,
+        cu_seqlens_q=packing.q,
+        cu_seqlens_kv=packing.kv,
+    )
+    if rank_scale is not None:
+        rank_scale = rank_scale.to(wide).expand(dims["B"], dims["R"], heads[1]).contiguous()
+    if local_lse is not None:
+        local_lse = local_lse.to(wide).repeat_interleave(heads[1] // local_lse.shape[2], dim=2)
+    return RetrieveArgs(
+        q_slc=q_slc.contiguous(),
+        landmarks=landmarks.contiguous(),
+        lo=lo,
+        hi=hi,
+        chunk_bias=None if chunk_bias is None else chunk_bias.to(wide).contiguous(),
+        rank_scale=rank_scale,
+        local_lse=local_lse,
+        seed=None if noise_seed is None else _seed(noise_seed, q_slc.device),
+        top_k=top_k,
+        index_heads=heads[0],
+        weight_heads=heads[1],
+        normalize=normalize or "none",
+        scale=_scale(scale, dims["Dr"]),
+        force_first=force_first,
+        force_last=force_last,
+        deterministic=deterministic or _torch_wants_deterministic(),
+        backend=backend,
+    )
+
+
+def check_attention(
+    dims: dict[str, int],
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    local_out: Tensor | None,
+    *,
+    chunk_size: int,
+    backend: str,
+) -> None:
+    """The checks of `chunk_attention` that need no selection; binds B, L, Hq, D, Lkv and H."""
+    validate.one_of("chunk_size", chunk_size, validate.CHUNK_SIZES)
+    validate.one_of("backend", backend, validate.BACKENDS)
+    check_qkv(dims, q, k, v)
+    data = {"q": q, "k": k, "v": v}
+    if local_out is not None:
+        validate.shape(dims, "local_out", local_out, "B L Hq D")
+        data["local_out"] = local_out
+    check_tensors(data, {}, backend)
+
+
+def check_selection(
+    dims: dict[str, int],
+    q: Tensor,
+    indices: Tensor,
+    weights: Tensor | None,
+    local_weight: Tensor | None,
+    query_block: int,
+) -> None:
+    """A selection that a caller hands in: shapes, head counts, dtypes; binds R, Hi, K and Hw."""
+    validate.at_least("query_block", query_block, 1)
+    dims["R"] = -(-dims["L"] // query_block)
+    validate.shape(dims, "selection.indices", indices, "B R Hi K")
+    validate.integral("selection.indices", indices)
+    validate.at_least("the number of slots K of selection.indices", dims["K"], 1)
+    side = {"selection.weights": weights, "selection.local_weight": local_weight}
+    if weights is not None:
+        validate.shape(dims, "selection.weights", weights, "B R Hw K")
+    if local_weight is not None:
+        validate.shape(dims, "selection.local_weight", local_weight, "B R Hw")
+    validate.same_device(("q", q), {"selection.indices": indices, **side})
+    for name, x in side.items():
+        validate.floating(name, x)
+    heads = [("selection.indices", dims["Hi"])]
+    if weights is not None:
+        heads.append(("selection.weights", dims["Hw"]))
+        validate.divides(heads[0], heads[1])
+    for name, count in heads:
+        validate.divides((name, count), ("q", dims["Hq"]))
+        if count and dims["H"] % count and count % dims["H"]:
+            raise InputError(
+                f"{name} has {count} heads and k, v have {dims['H']}: give 1, "
+                f"H={dims['H']} or Hq={dims['Hq']}"
+            )
+
+
+def check_local(
+    dims: dict[str, int],
+    q: Tensor,
+    weights: Tensor | None,
+    local_weight: Tensor | None,
+    local_out: Tensor | None,
+    local_lse: Tensor | None,
+) -> None:
+    """The local branch must come whole, and in the form that the selection asks for."""
+    if weights is not None:
+        if local_lse is not None:
+            raise InputError(
+                "local_lse was given with a selection that has weights: the local branch's weight "
+                "is selection.local_weight there (retrieve with normalize='lse_mix')"
+            )
+        if (local_out is None) != (local_weight is None):
+            raise InputError(
+                f"local_out is {_given(local_out)} and selection.local_weight is "
+                f"{_given(local_weight)}: give both (retrieve with normalize='lse_mix') or neither"
+            )
+        return
+    if local_weight is not None:
+        raise InputError(
+            "selection.local_weight was given without weights: the joint softmax takes local_out "
+            "and local_lse"
+        )
+    if (local_out is None) != (local_lse is None):
+        raise InputError(
+            f"local_out is {_given(local_out)} and local_lse is {_given(local_lse)}: "
+            "the joint softmax takes both or neither"
+        )
+    if local_lse is not None:
+        validate.shape(dims, "local_lse", local_lse, "B L Hq")
+        validate.same_device(("q", q), {"local_lse": local_lse})
+        validate.floating("local_lse", local_lse)
+
+
+def check_devices(q: Tensor, **others: Tensor) -> None:
+    """Both halves of a call live on one device."""
+    for name, x in others.items():
+        validate.tensor(name, x)
+    validate.same_device(("q", q), dict(others))
+
+
+def attention_args(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    indices: Tensor,
+    weights: Tensor | None,
+    *,
+    local_out: Tensor | None,
+    local_weight: Tensor | None,
+    local_lse: Tensor | None,
+    chunk_size: int,
+    scale: float | None,
+    query_block: int,
+    cu_seqlens_kv: Tensor | None,
+    chunks: int,
+    plus_one: bool,
+    hide_last: bool,
+    deterministic: bool,
+    backend: str,
+) -> AttentionArgs:
+    """The arguments of the attention op, for inputs that have been checked."""
+    wide = accumulator(q.dtype)
+    start = None
+    if cu_seqlens_kv is not None:
+        start = visibility.chunk_starts(
+            cu_seqlens_kv, chunks=chunks, chunk_size=chunk_size, kv_tokens=k.shape[1]
+        )
+    return AttentionArgs(
+        q=q.contiguous(),
+        k=k.contiguous(),
+        v=v.contiguous(),
+        indices=indices.to(torch.int32).contiguous(),
+        weights=None if weights is None else weights.to(wide).contiguous(),
+        local_out=None if local_out is None else local_out.contiguous(),
+        local_weight=None if local_weight is None else local_weight.to(wide).contiguous(),
+        local_lse=None if local_lse is None else local_lse.to(wide).contiguous(),
+        chunk_start=start,
+        chunk_size=chunk_size,
+        scale=_scale(scale, q.shape[3]),
+        query_block=query_block,
+        plus_one=plus_one,
+        hide_last=hide_last,
+        deterministic=deterministic or _torch_wants_deterministic(),
+        backend=backend,
+    )
+
+
+def estimate_retrieve(
+    q_slc: Tensor, landmarks: Tensor, dims: Mapping[str, int], heads: tuple[int, int]
+) -> int:
+    """Bytes that a retrieval allocates, its gradients included; checked unless tracing."""
+    row_slots = dims["B"] * dims["R"] * dims["K"]
+    size = 4 * row_slots * (heads[0] + heads[1] + dims["Hr"])
+    size += _copies(q_slc, landmarks)
+    if torch.is_grad_enabled():
+        size += _gradients(q_slc, landmarks)
+        if landmarks.requires_grad:
+            size += 4 * row_slots * heads[0]
+    return _require("retrieve", size, q_slc.device)
+
+
+def estimate_attention(
+    q: Tensor, k: Tensor, v: Tensor, dims: Mapping[str, int], index_heads: int, weight_heads: int
+) -> int:
+    """Bytes that chunk attention allocates, its gradients included; checked unless tracing."""
+    size = q.numel() * q.itemsize + _copies(q, k, v)
+    if torch.is_grad_enabled():
+        row_slots = dims["B"] * dims["R"] * dims["K"]
+        size += _gradients(q, k, v) + 4 * row_slots * weight_heads
+        if k.requires_grad or v.requires_grad:
+            size += 4 * row_slots * index_heads
+    return _require("chunk_attention", size, q.device)
+
+
+def _require(what: str, size: int, device: torch.device) -> int:
+    if not torch.compiler.is_compiling():
+        memory.require(what, size, device)
+    return size
+
+
+def _copies(*tensors: Tensor) -> int:
+    return sum(x.numel() * x.itemsize for x in tensors if not x.is_contiguous())
+
+
+def _gradients(*tensors: Tensor) -> int:
+    return sum(x.numel() * x.itemsize for x in tensors if x.requires_grad)
+
+
+def _check_normalize(
+    dims: dict[str, int],
+    normalize: str | None,
+    rank_scale: Tensor | None,
+    local_lse: Tensor | None,
+) -> None:
+    if rank_scale is not None:
+        if normalize not in ("softmax", "lse_mix"):
+            raise InputError(
+                f"rank_scale was given with normalize={normalize!r}: it scales the logits of "
+                "'softmax' and 'lse_mix' only"
+            )
+        if not isinstance(rank_scale, Tensor) or rank_scale.numel() != 1:
+            raise InputError("rank_scale: give a tensor with one element (a learned scalar)")
+        if rank_scale.dim() > 3:
+            raise InputError(f"rank_scale has {rank_scale.dim()} axes: give a scalar tensor")
+    if (local_lse is not None) != (normalize == "lse_mix"):
+        raise InputError(
+            f"normalize={normalize!r} with local_lse "
+            f"{'given' if local_lse is not None else 'absent'}: 'lse_mix' needs the log-sum-exp "
+            "of the local branch, and nothing else takes it"
+        )
+    if local_lse is not None:
+        validate.shape(dims, "local_lse", local_lse, "B R Hlse")
+
+
+def _scale(scale: float | None, dim: int) -> float:
+    if scale is None:
+        return 1.0 / math.sqrt(dim)
+    if isinstance(scale, bool) or not isinstance(scale, int | float):
+        raise InputError(f"scale={scale!r} is a {type(scale).__name__}: give a number or None")
+    return float(scale)
+
+
+def _torch_wants_deterministic() -> bool:
+    return (
+        torch.are_deterministic_algorithms_enabled()
+        and not torch.is_deterministic_algorithms_warn_only_enabled()
+    )
+
+
+def _given(x: Tensor | None) -> str:
+    return "absent" if x is None else "given"
+
+
+def _seed(seed: int | Tensor, device: torch.device) -> Tensor:
+    """The noise seed as i32[1] on the device, without waiting for it."""
+    if isinstance(seed, Tensor):
+        validate.integral("noise_seed", seed)
+        if seed.numel() != 1:
+            raise InputError(f"noise_seed has {seed.numel()} elements: give one integer")
+        return seed.reshape(1).to(device=device, dtype=torch.int32, non_blocking=True)
+    if isinstance(seed, bool) or not isinstance(seed, int | torch.SymInt):
+        raise InputError(f"noise_seed={seed!r} is a {type(seed).__name__}: give a whole number")
+    wrapped = (seed + 2**31) % 2**32 - 2**31  # its low 32 bits, as a signed number
+    return torch.full((1,), wrapped, dtype=torch.int32, device=device)

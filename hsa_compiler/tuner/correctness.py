@@ -1,0 +1,222 @@
+"""The correctness gate: a candidate's outputs against the interpreter in float64.
+
+Outputs are poisoned before a launch, so an element that nobody wrote cannot pass. Errors are
+normwise, ``||x - ref|| / ||ref||`` per tensor; selections are compared as sets, where chunks of
+equal score (to rounding) may stand for each other; an inverse index must be exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from hsa_compiler.errors import HSAError
+from hsa_compiler.ir import KernelGroup, Op, interpret
+from hsa_compiler.ir.dims import evaluate
+from hsa_compiler.ir.reference import gumbel_noise
+from hsa_compiler.runtime.executor import TORCH_DTYPES
+
+#: Largest normwise error of any output, by the dtype of the tensors a kernel moves.
+TOLERANCE = {"fp32": 1e-5, "bf16": 1e-2, "fp16": 1e-2}
+#: Selections at real sizes may differ from another schedule's in this share of their slots: fp32
+#: scores of a million chunks hold ties that rounding breaks either way.
+TIES = 1e-3
+
+
+class WrongResult(HSAError):
+    """A candidate ran, but its outputs are not those of the reference."""
+
+
+def poisoned_outputs(
+    group: KernelGroup, dims: Mapping[str, int], device: torch.device
+) -> dict[str, Tensor]:
+    """New outputs of a group, filled with NaN or the smallest integer."""
+    outputs = {}
+    for value in group.program.outputs:
+        size = tuple(evaluate(dim, dims) for dim in value.type.shape)
+        outputs[value.name] = torch.empty(size, dtype=TORCH_DTYPES[value.type.dtype], device=device)
+    poison(outputs)
+    return outputs
+
+
+def poison(outputs: Mapping[str, Tensor]) -> None:
+    """Overwrite outputs with what no kernel writes."""
+    for tensor in outputs.values():
+        floating = tensor.dtype.is_floating_point
+        tensor.fill_(float("nan") if floating else torch.iinfo(tensor.dtype).min)
+
+
+class Reference:
+    """What a kernel must give on some inputs, computed once in float64."""
+
+    def __init__(
+        self,
+        group: KernelGroup,
+        values: Mapping[str, Tensor],
+        dims: Mapping[str, int],
+        tolerance: float,
+    ) -> None:
+        self._group = group
+        self._values = dict(values)
+        self._tolerance = tolerance
+        self._expected = interpret(group.program, values, dims, dtype=torch.float64)
+        self._scores: Tensor | None = None
+        if group.kind == "select":
+            self._scores = selection_scores(group, values, dims)
+
+    def check(self, outputs: Mapping[str, Tensor]) -> float:
+        """The largest normwise error. Raises WrongResult where it is too large, or where any
+        output breaks a rule of its kind."""
+        if self._scores is not None:
+            check_selection(
+                outputs["indices"], self._expected["indices"], self._scores, self._tolerance
+            )
+            return 0.0
+        if self._group.kind == "invert_index":
+            check_inverse(outputs, self._expected)
+            return 0.0
+        worst = 0.0
+        for name, expected in self._expected.items():
+            worst = max(worst, compare(name, outputs[name], expected, self._tolerance))
+            empty = self._empty_rows()
+            if empty is not None and outputs[name].shape[:2] == empty.shape:
+                check_empty_rows(name, outputs[name], expected, empty)
+        return worst
+
+    def _empty_rows(self) -> Tensor | None:
+        """bool[B,R]: the rows that see no chunk at all, where the kernel knows a selection."""
+        indices = self._values.get("indices")
+        return None if indices is None else (indices < 0).flatten(2).all(2)
+
+
+def compare(name: str, given: Tensor, expected: Tensor, tolerance: float) -> float:
+    """Normwise error of one float output; -inf and +inf must stand in the same places.
+
+    Raises WrongResult.
+    """
+    if given.shape != expected.shape:
+        raise WrongResult(f"{name} has shape {list(given.shape)}, not {list(expected.shape)}")
+    actual, wanted = given.double(), expected.double()
+    if not torch.equal(actual.isnan(), wanted.isnan()):
+        count = int((actual.isnan() & ~wanted.isnan()).sum())
+        raise WrongResult(f"{name}: {count} of {actual.numel()} elements are NaN or unwritten")
+    infinite = wanted.isinf()
+    if not torch.equal(torch.where(actual.isinf(), actual, 0), torch.where(infinite, wanted, 0)):
+        raise WrongResult(f"{name}: infinities stand in other places than in the reference")
+    actual, wanted = actual.masked_fill(infinite, 0), wanted.masked_fill(infinite, 0)
+    distance, size = float((actual - wanted).norm()), float(wanted.norm())
+    error = distance / size if size > 0 else (0.0 if distance == 0 else float("inf"))
+    if not error <= tolerance:
+        raise WrongResult(f"{name}: normwise error {error:.2e}, allowed {tolerance:.0e}")
+    return error
+
+
+def check_empty_rows(name: str, given: Tensor, expected: Tensor, empty: Tensor) -> None:
+    """Rows that see no chunk are exactly what the reference says where it says zero."""
+    rows = empty & (expected.flatten(2) == 0).all(2)
+    if bool((given.flatten(2)[rows] != 0).any()):
+        raise WrongResult(f"{name}: rows that see no chunk must be exactly zero")
+
+
+def selection_scores(
+    group: KernelGroup, values: Mapping[str, Tensor], dims: Mapping[str, int]
+) -> Tensor:
+    """fp64[B,R,Hi,C]: what `select` ranks by; -inf out of sight, +inf where forced."""
+    op = group.program.find("select")
+    assert op is not None
+    name = _operand(op, "scores")
+    scores = interpret(
+        group.program.with_outputs([name]), values, dims, dtype=torch.float64
+    )[name]
+    row_lse = op.operand("row_lse")
+    if row_lse is not None:
+        scores = torch.exp(scores - values[row_lse.name].double()[..., None])
+    heads = evaluate(op.results[0].type.shape[2], dims)
+    grouped = scores.unflatten(2, (heads, -1))
+    reduce = op.attr("reduce")
+    if reduce == "max":
+        ranked = grouped.amax(3)
+    else:
+        ranked = grouped.sum(3) if reduce == "sum" else grouped[:, :, :, 0]
+    seed = op.operand("seed")
+    if seed is not None:
+        ranked = ranked + gumbel_noise(
+            int(values[seed.name]), ranked.shape, ranked.dtype, ranked.device
+        )
+    chunk = torch.arange(ranked.shape[3], device=ranked.device)
+    lo, hi = (values[_operand(op, name)].long()[..., None, None] for name in ("lo", "hi"))
+    first, last = int(op.attr("force_first")), int(op.attr("force_last"))
+    forced = (chunk < lo + first) | (chunk >= hi - last)
+    ranked = torch.where(forced, torch.inf, ranked)
+    return ranked.masked_fill((chunk < lo) | (chunk >= hi), -torch.inf)
+
+
+def check_selection(given: Tensor, expected: Tensor, scores: Tensor, tolerance: float) -> None:
+    """Compare selections i32[B,R,Hi,K] up to ties of `scores` fp64[B,R,Hi,C]. Raises WrongResult.
+
+    Every row must hold as many chunks as the reference's, newest first and then -1, without
+    repetition, all of them visible, and none whose score lies below the reference's worst.
+    """
+    if given.shape != expected.shape:
+        raise WrongResult(f"indices have shape {list(given.shape)}, not {list(expected.shape)}")
+    chosen = given >= 0
+    if bool(((given < -1) | (given >= scores.shape[3])).any()):
+        raise WrongResult("indices: chunk numbers that do not exist, or unwritten slots")
+    if not torch.equal(chosen.sum(3), (expected >= 0).sum(3)):
+        raise WrongResult("indices: rows hold more or fewer chunks than they should")
+    falling = (given[..., :-1] > given[..., 1:]) | (given[..., 1:] == -1)
+    if not bool(falling.all()):
+        raise WrongResult("indices: not newest first, or repeated")
+    value = scores.gather(3, given.clamp(min=0).long())
+    if bool((chosen & (value == -torch.inf)).any()):
+        raise WrongResult("indices: chunks that the row cannot see")
+    worst = scores.gather(3, expected.clamp(min=0).long())
+    worst = worst.masked_fill(expected < 0, torch.inf).amin(3, keepdim=True)
+    finite = scores.masked_fill(scores.isinf(), 0)
+    slack = tolerance * finite.abs().amax(3, keepdim=True).clamp(min=1)
+    if bool((chosen & (value < worst - slack)).any()):
+        raise WrongResult("indices: chunks were chosen whose score is too low")
+
+
+def check_inverse(outputs: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Offsets and the listed part of order are exact; the rest of order is unspecified.
+
+    Raises WrongResult.
+    """
+    offsets, order = outputs["offsets"], outputs["order"]
+    if not torch.equal(offsets, expected["offsets"]):
+        raise WrongResult("offsets differ from the exact prefix counts")
+    place = torch.arange(order.shape[2], device=order.device)
+    listed = place < offsets[..., -1:]
+    if bool((listed & (order != expected["order"])).any()):
+        raise WrongResult("order differs from the exact inverse index")
+
+
+def check_witness(
+    group: KernelGroup,
+    outputs: Mapping[str, Tensor],
+    witness: Mapping[str, Tensor],
+    tolerance: float,
+) -> None:
+    """Compare outputs at full size with those of another schedule that passed the gate.
+
+    The small shapes of the gate cannot see an address that overflows; two schedules that agree at
+    full size can. Raises WrongResult.
+    """
+    for name, expected in witness.items():
+        if group.kind == "invert_index":
+            check_inverse(outputs, witness)
+        elif expected.dtype.is_floating_point:
+            compare(f"{name} at full size", outputs[name], expected, 2 * tolerance)
+        else:
+            share = float((outputs[name] != expected).double().mean())
+            if share > TIES:
+                raise WrongResult(f"{name} at full size: {share:.1%} of it differs")
+
+
+def _operand(op: Op, name: str) -> str:
+    value = op.operand(name)
+    assert value is not None
+    return value.name

@@ -1,0 +1,139 @@
+"""The bench of real kernels: compile with `compile_kernel`, gate, time. Runs in the worker."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hsa_compiler.compiler import CompiledKernel, compile_kernel
+from hsa_compiler.configs import data_dtype
+from hsa_compiler.runtime.dispatch import resolve_backend, target_of
+from hsa_compiler.schedules.hardware import Hardware, calibrated, detect
+from hsa_compiler.schedules.locality import measured_union
+from hsa_compiler.schedules.problem import Problem, Target
+from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.tuner.correctness import (
+    TOLERANCE,
+    Reference,
+    check_witness,
+    poison,
+    poisoned_outputs,
+)
+from hsa_compiler.tuner.effort import Effort
+from hsa_compiler.tuner.measure import Clock, CpuClock, CudaClock, Run, Timing, race, screen
+from hsa_compiler.tuner.workload import GateCase, Task, gate_cases, timing_values
+
+Compile = Callable[[Problem, Schedule, Target], CompiledKernel]
+
+
+@dataclass(frozen=True)
+class BenchTask:
+    """What the worker is told of one kernel."""
+
+    task: Task
+    effort: Effort
+
+
+@dataclass(frozen=True)
+class BenchInfo:
+    """What the worker tells back: the measured union of the selection it times on, and the
+    device with rates as measured here (for roofline shares)."""
+
+    union: float
+    hardware: Hardware
+
+
+@dataclass(frozen=True)
+class _Checked:
+    case: GateCase
+    outputs: dict[str, Tensor]
+    reference: Reference
+
+
+class KernelBench:
+    """Evaluates schedules of one kernel at a time on one device.
+
+    `compile` makes a launchable kernel of a schedule.
+    """
+
+    def __init__(self, compile: Compile = compile_kernel) -> None:
+        self._compile = compile
+
+    def setup(self, bench_task: BenchTask) -> BenchInfo:
+        """Make inputs, float64 references and the clock; the previous kernel's are dropped."""
+        task = bench_task.task
+        self._effort = bench_task.effort
+        self._task = task
+        self._device = torch.device(task.device)
+        self._target = target_of(resolve_backend("auto", self._device), self._device)
+        self._group = task.problem.group
+        self._tolerance = TOLERANCE[_tolerance_dtype(task)]
+        self._cases: list[_Checked] = []
+        self._values: dict[str, Tensor] = {}
+        self._witness: dict[str, Tensor] | None = None
+        for case in gate_cases(task, self._device):
+            outputs = poisoned_outputs(self._group, case.dims, self._device)
+            reference = Reference(self._group, case.values, case.dims, self._tolerance)
+            self._cases.append(_Checked(case, outputs, reference))
+        self._values = timing_values(task, self._device)
+        self._outputs = poisoned_outputs(self._group, task.shape.dims, self._device)
+        self._clock: Clock = (
+            CudaClock(self._device, task.warm_l2) if self._device.type == "cuda" else CpuClock()
+        )
+        indices = self._values.get("indices")
+        union = 0.0 if indices is None else measured_union(indices)
+        return BenchInfo(union, _measured_hardware(task.device))
+
+    def evaluate(
+        self, schedule: Schedule, best_ms: float | None, stage: Callable[[str], None]
+    ) -> tuple[Timing, float]:
+        """Compile, check and time a candidate; any exception means that it failed."""
+        run, error = self._prepare(schedule, stage)
+        return screen(run, self._clock, self._effort, best_ms), error
+
+    def race(
+        self, schedules: Mapping[str, Schedule], rounds: int, seconds: float, seed: int
+    ) -> dict[str, list[float]]:
+        """Check candidates once more, then time them against each other."""
+        runs = {name: self._prepare(schedule)[0] for name, schedule in schedules.items()}
+        return race(runs, self._clock, rounds, seconds, seed)
+
+    def _prepare(
+        self, schedule: Schedule, stage: Callable[[str], None] = lambda _: None
+    ) -> tuple[Run, float]:
+        kernel = self._compile(self._task.problem, schedule, self._target)
+        error = 0.0
+        for number, checked in enumerate(self._cases):
+            poison(checked.outputs)
+            kernel.launch({**checked.case.values, **checked.outputs}, checked.case.dims)
+            self._finish()
+            if number == 0:
+                stage("run")  # Triton compiles on the first launch
+            error = max(error, checked.reference.check(checked.outputs))
+        values, dims = {**self._values, **self._outputs}, self._task.shape.dims
+        poison(self._outputs)
+        kernel.launch(values, dims)
+        self._finish()
+        if self._witness is None:
+            self._witness = {name: x.clone() for name, x in self._outputs.items()}
+        else:
+            check_witness(self._group, self._outputs, self._witness, self._tolerance)
+        return functools.partial(kernel.launch, values, dims), error
+
+    def _finish(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+@functools.cache
+def _measured_hardware(device: str) -> Hardware:
+    return calibrated(detect(device), device)
+
+
+def _tolerance_dtype(task: Task) -> str:
+    dtype = data_dtype(task.problem.group.program)
+    return dtype if dtype in TOLERANCE else task.shape.dtype

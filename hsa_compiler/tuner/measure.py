@@ -1,0 +1,160 @@
+"""Timing: clocks for CPU and GPU, screening with early abort, and interleaved races.
+
+Times are milliseconds. A clock times calls in the order it is given them, so that one process
+can interleave candidates and compare them by ratio: machine-wide drift then cancels.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from hsa_compiler.tuner.effort import ABORT_AFTER, ABORT_RATIO, Effort
+
+Run = Callable[[], None]
+
+#: Shortest span a CPU sample may cover; quicker kernels are repeated inside one sample.
+MIN_CPU_SAMPLE_MS = 0.2
+
+#: A race never ends before this many rounds.
+MIN_ROUNDS = 8
+
+
+class Clock(Protocol):
+    """Times calls one after another."""
+
+    def samples(self, runs: Sequence[Run]) -> list[float]:
+        """Run each call once, in order; milliseconds of each."""
+        ...
+
+
+class CpuClock:
+    """`time.perf_counter_ns` around each call, repeated inside a sample when it is very short."""
+
+    def __init__(self) -> None:
+        self._repeats: dict[Run, int] = {}
+
+    def samples(self, runs: Sequence[Run]) -> list[float]:
+        times = []
+        for run in runs:
+            count = self._repeats.get(run) or self._calibrate(run)
+            start = time.perf_counter_ns()
+            for _ in range(count):
+                run()
+            times.append((time.perf_counter_ns() - start) / 1e6 / count)
+        return times
+
+    def _calibrate(self, run: Run) -> int:
+        start = time.perf_counter_ns()
+        run()
+        once = (time.perf_counter_ns() - start) / 1e6
+        self._repeats[run] = max(1, min(1000, int(MIN_CPU_SAMPLE_MS / max(once, 1e-6))))
+        return self._repeats[run]
+
+
+class CudaClock:
+    """CUDA events around each launch; the L2 cache is overwritten before it unless `warm_l2`.
+
+    The stream first idles for a moment, so that all launches are queued before the first one
+    runs: Python's launch time then never shows up between two events.
+    """
+
+    #: Host time to queue one timed launch, generously (events, flush and a Python launch).
+    QUEUE_MS = 0.3
+
+    def __init__(self, device: torch.device, warm_l2: bool = False) -> None:
+        self._device = device
+        properties = torch.cuda.get_device_properties(device)
+        l2_bytes = int(getattr(properties, "L2_cache_size", 0)) or 64 << 20
+        self._flush = None
+        if not warm_l2:
+            self._flush = torch.empty(2 * l2_bytes, dtype=torch.int8, device=device)
+        self._cycles_per_ms = int(getattr(properties, "clock_rate", 0)) or 2_000_000  # kHz
+
+    def samples(self, runs: Sequence[Run]) -> list[float]:
+        events = [
+            (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+            for _ in runs
+        ]
+        with torch.cuda.device(self._device):
+            torch.cuda._sleep(int(self._cycles_per_ms * self.QUEUE_MS * len(runs)))
+            for run, (start, end) in zip(runs, events, strict=True):
+                if self._flush is not None:
+                    self._flush.zero_()
+                start.record()
+                run()
+                end.record()
+            torch.cuda.synchronize(self._device)
+        return [start.elapsed_time(end) for start, end in events]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What screening says of one candidate.
+
+    `spread_ms` is the interquartile range; `aborted` says that it was cut short as hopeless.
+    """
+
+    median_ms: float
+    spread_ms: float
+    samples: int
+    aborted: bool = False
+
+    @classmethod
+    def of(cls, times: Sequence[float], aborted: bool = False) -> Timing:
+        """Summarise raw samples."""
+        return cls(statistics.median(times), interquartile(times), len(times), aborted)
+
+
+def interquartile(times: Sequence[float]) -> float:
+    """The interquartile range; 0 for a single sample."""
+    if len(times) < 2:
+        return 0.0
+    low, _, high = statistics.quantiles(times, n=4, method="inclusive")
+    return high - low
+
+
+def screen(run: Run, clock: Clock, effort: Effort, best_ms: float | None) -> Timing:
+    """Time a candidate: warm up, 5 samples, and the rest unless it is 1.5 x slower than the best.
+
+    Sampling also ends when `effort.sample_seconds` have passed.
+    """
+    clock.samples([run])  # first launch: lazy loading, page faults, cold caches
+    start = time.monotonic()
+    times = list(clock.samples([run] * ABORT_AFTER))
+    if best_ms is not None and statistics.median(times) > ABORT_RATIO * best_ms:
+        return Timing.of(times, aborted=True)
+    while len(times) < effort.samples and time.monotonic() - start < effort.sample_seconds:
+        times += clock.samples([run] * min(ABORT_AFTER, effort.samples - len(times)))
+    return Timing.of(times)
+
+
+def race(
+    runs: Mapping[str, Run], clock: Clock, rounds: int, seconds: float, seed: int = 0
+) -> dict[str, list[float]]:
+    """Time candidates against each other, interleaved; one paired value per candidate and round.
+
+    Every round runs all of them in a random order and then in the reverse one (ABBA), and takes
+    the geometric mean of a candidate's two times: linear drift within a round cancels. Ends after
+    `rounds` or `seconds`, but not before `MIN_ROUNDS`, under which an interval means little.
+    """
+    rng = random.Random(seed)
+    names = list(runs)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    clock.samples([runs[name] for name in names])
+    start = time.monotonic()
+    for done in range(rounds):
+        if done >= MIN_ROUNDS and time.monotonic() - start > seconds:
+            break
+        order = rng.sample(names, len(names))
+        order += reversed(order)
+        took = clock.samples([runs[name] for name in order])
+        for at, name in enumerate(order[: len(names)]):
+            times[name].append((took[at] * took[-1 - at]) ** 0.5)
+    return times

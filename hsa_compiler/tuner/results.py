@@ -1,0 +1,55 @@
+"""What tuning one kernel gave, as plain data: for the final table, `--json` and the study."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+#: How a kernel's tuning can end.
+OUTCOMES = ("tuned", "default", "failed", "skipped")
+
+
+@dataclass(frozen=True)
+class KernelResult:
+    """One kernel at one shape. Times are milliseconds, gains ratios (1.2 = 1.2 times as fast).
+
+    `outcome`: ``"tuned"`` a found schedule beats every default; ``"default"`` none is shown to, so
+    `shipped` (``"planned"`` or ``"generic"``) stands; ``"failed"`` or ``"skipped"``: nothing was
+    written, `message` says why. `entry` is the config entry that was written.
+    """
+
+    kernel: str
+    shape: str
+    locality: str
+    outcome: str
+    message: str = ""
+    shipped: str = ""
+    schedule: str = ""
+    time_ms: float | None = None
+    generic_ms: float | None = None
+    planned_ms: float | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    gain_over_planned: float | None = None
+    roofline: float | None = None
+    error: float | None = None
+    trials: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    file: str = ""
+    entry: dict[str, Any] | None = None
+
+    @property
+    def is_written(self) -> bool:
+        """Whether a config entry came of it."""
+        return self.entry is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> KernelResult:
+        """Read back what `to_json` wrote."""
+        return cls(**data)

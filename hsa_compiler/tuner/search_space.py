@@ -1,0 +1,103 @@
+"""One kernel's search space, as the search sees it: axes, legal points, moves, and Optuna's view.
+
+The knobs come from `schedules.space`; nothing here names one.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from hsa_compiler.schedules import space
+from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.problem import Problem
+from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+from hsa_compiler.schedules.space import Knob
+
+#: Spaces with more combinations than this are sampled, never listed.
+LIST_LIMIT = 100_000
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Axes and legality of one kernel's schedules.
+
+    `base` gives the knobs that are no axis, `is_legal` refuses points before anything is
+    compiled, `moves` gives the neighbours of a point (legal or not).
+    """
+
+    axes: tuple[Knob, ...]
+    base: Schedule
+    is_legal: Callable[[Schedule], bool]
+    moves: Callable[[Schedule], tuple[Schedule, ...]]
+
+    @classmethod
+    def of(
+        cls, problem: Problem, backend: str, base: Schedule, hardware: Hardware | None
+    ) -> SearchSpace:
+        """The space of a problem on a back end, with the device's limits as prefilter."""
+        return cls(
+            axes=space.knobs(problem.kind, backend),
+            base=base,
+            is_legal=lambda schedule: space.is_legal(problem, schedule, backend, hardware),
+            moves=lambda schedule: space.neighbours(problem.kind, backend, schedule),
+        )
+
+    @cached_property
+    def combinations(self) -> int:
+        """Points of the grid, legal or not."""
+        return math.prod(len(axis.choices) for axis in self.axes)
+
+    @cached_property
+    def points(self) -> tuple[Schedule, ...] | None:
+        """Every legal point, or None when the grid is too large to list."""
+        if self.combinations > LIST_LIMIT:
+            return None
+        found = [self.base]
+        for axis in self.axes:
+            found = [
+                point.replace(**{axis.name: value}) for point in found for value in axis.choices
+            ]
+        return tuple(point for point in found if self.is_legal(point))
+
+    def neighbours(self, schedule: Schedule) -> tuple[Schedule, ...]:
+        """Legal points one move away."""
+        return tuple(point for point in self.moves(schedule) if self.is_legal(point))
+
+    def random_point(self, rng: random.Random) -> Schedule:
+        """A point of the grid, legal or not."""
+        return self.base.replace(**{axis.name: rng.choice(axis.choices) for axis in self.axes})
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Optuna's view: an index for an ordinal knob, the value itself for any other."""
+        return {
+            axis.name: IntDistribution(0, len(axis.choices) - 1)
+            if axis.ordinal
+            else CategoricalDistribution(axis.choices)
+            for axis in self.axes
+        }
+
+    def encode(self, schedule: Schedule) -> dict[str, Any]:
+        """A schedule as Optuna parameters. Raises IllegalSchedule for a point off the grid."""
+        params = {}
+        for axis in self.axes:
+            value = getattr(schedule, axis.name)
+            if value not in axis.choices:
+                raise IllegalSchedule("knob", f"{axis.name}={value!r} is not searched here")
+            params[axis.name] = axis.choices.index(value) if axis.ordinal else value
+        return params
+
+    def decode(self, params: Mapping[str, Any]) -> Schedule:
+        """The schedule that Optuna parameters stand for."""
+        return self.base.replace(
+            **{
+                axis.name: axis.choices[params[axis.name]] if axis.ordinal else params[axis.name]
+                for axis in self.axes
+            }
+        )

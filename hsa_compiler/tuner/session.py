@@ -1,0 +1,243 @@
+"""One `autotune` run: every kernel of every shape on one device, within one time budget.
+
+Each kernel gets an equal part of the time that is left when its turn comes; those with the fewest
+schedules go first, so that what they do not use serves the others. Every result is written as soon
+as it stands: an interrupted run keeps them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+import torch
+
+from hsa_compiler.errors import ConfigError, InputError
+from hsa_compiler.folders import cache_folder
+from hsa_compiler.runtime.dispatch import resolve_backend
+from hsa_compiler.schedules import locality
+from hsa_compiler.schedules.hardware import Hardware, detect
+from hsa_compiler.schedules.schedule import KERNELS
+from hsa_compiler.tuner.effort import Effort, effort
+from hsa_compiler.tuner.export import default_folder, read_entry, write_entries
+from hsa_compiler.tuner.results import KernelResult
+from hsa_compiler.tuner.search import Search
+from hsa_compiler.tuner.shapes import Shape
+from hsa_compiler.tuner.storage import OpenedStudy, open_storage, open_study
+from hsa_compiler.tuner.tune import Plan, tune
+from hsa_compiler.tuner.worker import Worker
+from hsa_compiler.tuner.workload import Task
+
+KERNEL_BENCH = "hsa_compiler.tuner.kernel_bench:KernelBench"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to tune, where, and how long.
+
+    `kernels` None means all. `storage` None means a journal in the user's cache folder, `out`
+    None the folder of `export.default_folder`. `bench` names what the worker runs. Raises
+    InputError.
+    """
+
+    device: str
+    shapes: tuple[Shape, ...]
+    kernels: tuple[str, ...] | None = None
+    effort: str = "quick"
+    locality: str = "local"
+    storage: str | None = None
+    resume: bool = False
+    out: Path | None = None
+    seed: int = 0
+    sampler: str = "tpe"
+    warm_l2: bool = False
+    bench: str = KERNEL_BENCH
+
+    def __post_init__(self) -> None:
+        effort(self.effort)
+        unknown = [name for name in self.kernels or () if name not in KERNELS]
+        if unknown:
+            raise InputError(
+                f"unknown kernels {', '.join(unknown)}: choose from {', '.join(KERNELS)}"
+            )
+        if self.locality not in locality.KINDS:
+            raise InputError(
+                f"unknown locality {self.locality!r}: choose from {', '.join(locality.KINDS)}"
+            )
+
+    def tasks(self) -> list[Task]:
+        """One task per kernel and shape. Raises InputError when there is none."""
+        tasks = []
+        for shape in self.shapes:
+            first = Task("", shape, self.device, self.locality, self.seed, self.warm_l2)
+            tasks += [
+                replace(first, kernel=kind)
+                for kind in first.groups
+                if self.kernels is None or kind in self.kernels
+            ]
+        if not tasks:
+            raise InputError(
+                f"none of the kernels {', '.join(self.kernels or ())} is part of the shapes "
+                f"{', '.join(shape.name for shape in self.shapes)}"
+            )
+        return tasks
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave."""
+
+    device: str
+    backend: str
+    effort: str
+    out: Path
+    storage: str
+    results: tuple[KernelResult, ...]
+    interrupted: bool
+    seconds: float
+
+    @property
+    def files(self) -> list[str]:
+        """Config files written."""
+        return sorted({result.file for result in self.results if result.file})
+
+    @property
+    def failed(self) -> bool:
+        """Whether any kernel could not be tuned."""
+        return any(result.outcome == "failed" for result in self.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for ``--json``."""
+        return {
+            "device": self.device,
+            "backend": self.backend,
+            "effort": self.effort,
+            "out": str(self.out),
+            "storage": self.storage,
+            "interrupted": self.interrupted,
+            "seconds": round(self.seconds, 2),
+            "files": self.files,
+            "results": [result.to_json() for result in self.results],
+        }
+
+
+class View(Protocol):
+    """Shows a run; see `ui`."""
+
+    def begin(
+        self, plan: Plan, number: int, total: int, deadline: float, limits: Effort
+    ) -> None: ...
+
+    def update(self, search: Search, stage: str) -> None: ...
+
+    def end(self, result: KernelResult) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def tick(self) -> None: ...
+
+
+def run(request: Request, view: View) -> Outcome:
+    """Tune everything a request names. Ctrl-C ends it early, with what is done so far.
+
+    Raises InputError for a storage that cannot be opened and ConfigError for an output folder
+    that cannot be written.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    start = time.monotonic()
+    limits = effort(request.effort)
+    device = torch.device(request.device)
+    backend = resolve_backend("auto", device)
+    hardware = detect(request.device)
+    studies = cache_folder() / "studies"
+    storage_spec = request.storage or str(studies / f"{hardware.slug}.journal")
+    storage = open_storage(storage_spec)
+    out = request.out or default_folder()
+    plans = [Plan.of(task, backend, hardware) for task in request.tasks()]
+    plans.sort(key=lambda plan: len(plan.order))
+    results: list[KernelResult] = []
+    interrupted = False
+    log = studies / f"{hardware.slug}-worker.log"
+    with Worker(request.bench, log, limits.setup_timeout, view.tick) as worker:
+        try:
+            for number, plan in enumerate(plans):
+                left = start + limits.seconds - time.monotonic()
+                deadline = time.monotonic() + left / (len(plans) - number)
+                opened = open_study(storage, plan.study_name(), request.resume)
+                view.begin(plan, number, len(plans), deadline, limits)
+                result = _one(plan, opened, worker, request, limits, deadline, left, view)
+                result = _write(result, out, hardware)
+                if result.outcome in ("tuned", "default"):
+                    kept = {"trials": limits.trials, "result": result.to_json()}
+                    opened.study.set_user_attr("done", kept)
+                results.append(result)
+                view.end(result)
+        except KeyboardInterrupt:
+            interrupted = True
+    return Outcome(
+        request.device,
+        backend,
+        request.effort,
+        out,
+        storage_spec,
+        tuple(results),
+        interrupted,
+        time.monotonic() - start,
+    )
+
+
+def _one(
+    plan: Plan,
+    opened: OpenedStudy,
+    worker: Worker,
+    request: Request,
+    limits: Effort,
+    deadline: float,
+    left: float,
+    view: View,
+) -> KernelResult:
+    task = plan.task
+    where = f"{task.kernel} {task.shape.name}"
+    done = opened.study.user_attrs.get("done") if opened.resumed else None
+    if done is not None and done["trials"] >= limits.trials:
+        view.note(f"{where}: finished by an earlier run with as many trials; kept")
+        return KernelResult.from_json(done["result"])
+    if opened.earlier:
+        view.note(
+            f"{where}: tuning anew; an earlier run tried {opened.earlier} candidates "
+            "(--resume would continue it)"
+        )
+    if left <= 0:
+        return KernelResult(
+            task.kernel,
+            task.shape.name,
+            task.locality,
+            "skipped",
+            f"the {limits.seconds:.0f} s of this effort are used up; run again with --resume",
+        )
+    search = Search(
+        plan.space,
+        opened.study,
+        starts=plan.starts,
+        trials=limits.trials,
+        sampler=request.sampler,
+        seed=request.seed,
+        rank=plan.rank,
+    )
+    if opened.resumed and search.trials:
+        view.note(f"{where}: continuing after {search.trials} candidates")
+    return tune(plan, search, worker, limits, deadline, view)
+
+
+def _write(result: KernelResult, out: Path, hardware: Hardware) -> KernelResult:
+    if result.entry is None:
+        return result
+    entry = read_entry(result.entry)
+    files: Sequence[Path] = write_entries(out, hardware, [entry])
+    if not files:
+        raise ConfigError(f"{out}: no file was written for {result.kernel}")
+    return replace(result, file=str(files[0]))

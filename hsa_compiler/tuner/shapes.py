@@ -1,0 +1,185 @@
+"""Shapes to tune for: presets as data, and a free form such as ``L=8192,Hq=16,H=1,D=64``.
+
+The letters are those of the whole project: B batch, L query tokens, Lkv key tokens, Hq and H
+query and KV heads, D head dim, S chunk size, K top-k, Hr, Hm, Hi, Hw score, landmark, index and
+weight heads, Dr retrieval dim.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+from hsa_compiler.errors import InputError
+from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions
+from hsa_compiler.runtime import validate
+
+NORMALIZATIONS = (*validate.NORMALIZATIONS, "joint")
+DTYPES = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One call of the operator to tune its kernels for.
+
+    Zeros stand for the usual: Lkv = L, Hr = H, Dr = D, Hm = Hr, Hi = min(Hr, H), Hw = H (Hq where
+    there are more score heads than KV heads). Raises InputError for sizes that do not fit.
+    """
+
+    name: str
+    L: int
+    Hq: int
+    H: int
+    D: int
+    S: int
+    K: int
+    B: int = 1
+    Lkv: int = 0
+    Hr: int = 0
+    Dr: int = 0
+    Hm: int = 0
+    Hi: int = 0
+    Hw: int = 0
+    dtype: str = "bf16"
+    normalize: str = "softmax"
+
+    def __post_init__(self) -> None:
+        for name in ("L", "Hq", "H", "D", "S", "K", "B"):
+            validate.at_least(f"shape {self.name}: {name}", getattr(self, name), 1)
+        validate.one_of("dtype", self.dtype, DTYPES)
+        validate.one_of("normalize", self.normalize, NORMALIZATIONS)
+        validate.one_of("S", self.S, validate.CHUNK_SIZES)
+        validate.head_dim(self.D)
+        validate.query_heads(self.Hq, self.H)
+        self._default("Lkv", self.L)
+        self._default("Hr", self.H)
+        self._default("Dr", self.D)
+        self._default("Hm", self.Hr)
+        validate.retrieval_dim(self.Dr)
+        style = "query" if self.Hr > self.H else "kv"
+        index_heads, weight_heads = validate.selection_heads(self.Hr, self.H, self.Hq, None, style)
+        self._default("Hi", index_heads)
+        self._default("Hw", weight_heads)
+        for few, many in (("Hm", "Hr"), ("Hi", "Hr"), ("Hr", "Hw"), ("Hw", "Hq")):
+            if getattr(self, many) % getattr(self, few) and getattr(self, few) % getattr(
+                self, many
+            ):
+                raise InputError(
+                    f"shape {self.name}: {few}={getattr(self, few)} and "
+                    f"{many}={getattr(self, many)}: one must divide the other"
+                )
+        if self.C < 1:
+            raise InputError(f"shape {self.name}: Lkv={self.Lkv} holds no chunk of S={self.S}")
+
+    def _default(self, name: str, value: int) -> None:
+        if getattr(self, name) == 0:
+            object.__setattr__(self, name, value)
+
+    @property
+    def C(self) -> int:
+        """Complete chunks of the keys."""
+        return self.Lkv // self.S
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """A number for every dim of the operator's programs."""
+        names = ("B", "L", "Lkv", "Hq", "H", "D", "K", "Hr", "Dr", "Hm", "Hi", "Hw")
+        return {"R": self.L, "C": self.C, **{name: getattr(self, name) for name in names}}
+
+    @cached_property
+    def retrieve(self) -> RetrieveOptions:
+        """The first half's options, as `hsa_attention` would set them."""
+        kind = None if self.normalize == "joint" else self.normalize
+        return RetrieveOptions(
+            top_k=self.K, scale=self.Dr**-0.5, normalize=kind, dtype=self.dtype
+        )
+
+    @cached_property
+    def attention(self) -> AttentionOptions:
+        """The second half's options."""
+        return AttentionOptions(
+            chunk=self.S,
+            scale=self.D**-0.5,
+            joint=self.normalize == "joint",
+            local=self.normalize == "lse_mix",
+            dtype=self.dtype,
+        )
+
+    def resized(self, **sizes: int) -> Shape:
+        """The same kernels at other sizes."""
+        return dataclasses.replace(self, **sizes)
+
+
+def _shape(name: str, L: int, heads: tuple[int, int], D: int, K: int, **more: int) -> Shape:
+    return Shape(name, L=L, Hq=heads[0], H=heads[1], D=D, S=64, K=K, **more)
+
+
+#: `tiny` is what training the tiny model calls, 16 sequences of 256 bytes; `cpu2k` one long
+#: sequence at a size that a CPU finishes in milliseconds. The others are the project's targets,
+#: in bf16.
+SHAPES: dict[str, Shape] = {
+    shape.name: shape
+    for shape in (
+        Shape("tiny", B=16, L=256, Hq=6, H=2, D=32, S=32, K=8, Hr=2, Dr=64, dtype="fp32"),
+        Shape("cpu2k", L=2048, Hq=16, H=1, D=64, S=64, K=16, Hr=1, Dr=64, dtype="fp32"),
+        _shape("a8", 8192, (16, 1), 128, 32),
+        _shape("a32", 32768, (16, 1), 128, 32),
+        _shape("a128", 131072, (16, 1), 128, 32),
+        _shape("g4", 32768, (16, 4), 128, 16),
+        _shape("g1", 32768, (16, 16), 64, 16),
+        _shape("m345", 32768, (16, 1), 64, 32, Dr=1024),
+    )
+}
+
+#: What `autotune` tunes where no shape is named.
+DEFAULT_SHAPES = {"cpu": ("tiny", "cpu2k"), "cuda": ("a8",)}
+
+
+def parse_shape(text: str, dtype: str = "bf16") -> Shape:
+    """A preset's name, or ``L=8192,Hq=16,H=1,D=64,S=64,K=16[,Hr=1,Dr=64,dtype=bf16,...]``.
+
+    `dtype` is used where the free form names none. Raises InputError.
+    """
+    text = text.strip()
+    if "=" not in text:
+        if text not in SHAPES:
+            raise InputError(
+                f"unknown shape {text!r}: choose from {', '.join(SHAPES)}, or spell one out: "
+                "L=8192,Hq=16,H=1,D=64,S=64,K=16"
+            )
+        return SHAPES[text]
+    fields = {field.name for field in dataclasses.fields(Shape)} - {"name"}
+    given: dict[str, int | str] = {"dtype": dtype}
+    for part in text.split(","):
+        name, _, value = (piece.strip() for piece in part.partition("="))
+        if name not in fields:
+            raise InputError(
+                f"shape {text!r}: {name!r} is no size; known: {', '.join(sorted(fields))}"
+            )
+        if name in ("dtype", "normalize"):
+            given[name] = value
+            continue
+        if not value.isdigit():
+            raise InputError(f"shape {text!r}: {name}={value!r}: give a whole number")
+        given[name] = int(value)
+    missing = [name for name in ("L", "Hq", "H", "D", "S", "K") if name not in given]
+    if missing:
+        raise InputError(f"shape {text!r}: {', '.join(missing)} must be given too")
+    return Shape(text.replace(",", " "), **given)  # type: ignore[arg-type]
+
+
+def parse_shapes(texts: list[str], device_kind: str) -> list[Shape]:
+    """The shapes of a run: those named, or the default ones of ``"cpu"`` or ``"cuda"``.
+
+    Presets are separated by commas or blanks; a free form is one word. Raises InputError.
+    """
+    dtype = "fp32" if device_kind == "cpu" else "bf16"
+    words = [
+        word
+        for text in texts
+        for piece in text.split()
+        for word in ([piece] if "=" in piece else piece.split(","))
+        if word
+    ] or list(DEFAULT_SHAPES[device_kind])
+    return [parse_shape(word, dtype) for word in dict.fromkeys(words)]

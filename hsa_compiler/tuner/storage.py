@@ -1,0 +1,152 @@
+"""Optuna studies on disk: a journal file that survives `kill -9`, or any Optuna storage URL.
+
+A study is named ``<kernel>/<device>/<shape class>/<selection>/<problem hash>`` plus a run number:
+a new run never mixes its trials with those of an earlier one unless it is told to resume it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+from filelock import FileLock
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from hsa_compiler.errors import InputError
+
+#: A RUNNING trial of another machine, whose process cannot be asked, is stale after this long.
+STALE_SECONDS = 3600.0
+
+
+class JournalLock:
+    """The journal's lock as an operating-system file lock.
+
+    The kernel releases it when its holder dies; Optuna's own lock files outlive a `kill -9` and
+    stall the next run for their grace period.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._lock = FileLock(f"{journal}.flock")
+
+    def acquire(self) -> bool:
+        """Block until this process holds the lock."""
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        self._lock.release()
+
+
+def open_storage(spec: str) -> BaseStorage:
+    """A storage from a journal's path, ``journal://PATH`` or any URL that Optuna takes.
+
+    Raises InputError when the journal's folder cannot be made or the URL is refused.
+    """
+    if "://" in spec and not spec.startswith("journal://"):
+        try:
+            return optuna.storages.get_storage(spec)
+        except (ValueError, ImportError, SQLAlchemyError) as err:
+            raise InputError(f"--storage {spec!r}: {err}") from err
+    path = Path(spec.removeprefix("journal://")).expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = JournalLock(path)
+        drop_torn_line(path, lock)
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]
+    except OSError as err:
+        raise InputError(f"--storage {spec!r}: cannot open the journal: {err}") from err
+
+
+def drop_torn_line(path: Path, lock: JournalLock) -> None:
+    """Cut off a last line without a line break: the rest of a write that a kill interrupted.
+
+    The next append would otherwise glue a valid record to it and make the journal unreadable.
+    """
+    if not path.exists():
+        return
+    lock.acquire()
+    try:
+        with path.open("r+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            keep = end
+            while keep > 0:
+                start = max(0, keep - 65536)
+                file.seek(start)
+                at = file.read(keep - start).rfind(b"\n")
+                if at >= 0:
+                    keep = start + at + 1
+                    break
+                keep = start
+            if keep < end:
+                file.truncate(keep)
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class OpenedStudy:
+    """A study, and what was found of earlier runs: `earlier` is the finished trials of the newest
+    run that was left alone (0 when there is none or it is continued)."""
+
+    study: optuna.Study
+    resumed: bool
+    earlier: int
+
+
+def open_study(storage: BaseStorage, base: str, resume: bool) -> OpenedStudy:
+    """Open run n of `base` to resume it, or start run n + 1.
+
+    A plain second `autotune` starts anew, because compilers and drivers change between runs; only
+    `resume` continues the newest run. Nothing is ever deleted.
+    """
+    runs = sorted(
+        (run, name)
+        for name in optuna.get_all_study_names(storage)
+        if (run := _run_number(name, base)) is not None
+    )
+    if resume and runs:
+        return OpenedStudy(optuna.load_study(study_name=runs[-1][1], storage=storage), True, 0)
+    earlier = 0
+    if runs:
+        last = optuna.load_study(study_name=runs[-1][1], storage=storage)
+        earlier = sum(trial.state.is_finished() for trial in last.get_trials(deepcopy=False))
+    number = runs[-1][0] + 1 if runs else 1
+    study = optuna.create_study(study_name=f"{base}#{number}", storage=storage)
+    return OpenedStudy(study, False, earlier)
+
+
+def _run_number(name: str, base: str) -> int | None:
+    head, _, number = name.rpartition("#")
+    return int(number) if head == base and number.isdigit() else None
+
+
+def owner_stamp() -> dict[str, Any]:
+    """Who evaluates a trial: host, process and its start time (a process id may be reused)."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "born": psutil.Process().create_time(),
+    }
+
+
+def is_stale(trial: FrozenTrial, now: float) -> bool:
+    """Whether a RUNNING trial was left behind by a process that no longer lives."""
+    if trial.state is not TrialState.RUNNING:
+        return False
+    owner = trial.user_attrs.get("owner")
+    if not isinstance(owner, dict) or owner.get("host") != socket.gethostname():
+        started = trial.datetime_start
+        return started is None or now - started.timestamp() > STALE_SECONDS
+    try:
+        return psutil.Process(owner["pid"]).create_time() != owner["born"]
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,274 @@
+"""Tuning one kernel, from its search space to the entry that ships.
+
+    space -> search (worker evaluates candidates) -> race of finalists -> duel with the defaults
+          -> verdict -> config entry
+
+The duel's fresh samples decide and are what the entry reports: the race picks the luckiest of
+several candidates, so its own figures would flatter the winner.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hsa_compiler.configs import versions
+from hsa_compiler.schedules import space
+from hsa_compiler.schedules.cost_model import ranked
+from hsa_compiler.schedules.defaults import generic
+from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.tuner.effort import Effort
+from hsa_compiler.tuner.export import Evidence, Raced, make_entry
+from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
+from hsa_compiler.tuner.results import KernelResult
+from hsa_compiler.tuner.search import Search
+from hsa_compiler.tuner.search_space import SearchSpace
+from hsa_compiler.tuner.verdict import decide, fastest
+from hsa_compiler.tuner.worker import CandidateFailed, Worker
+from hsa_compiler.tuner.workload import Task
+
+#: Candidates of the cost model that are tried before anything else.
+BEST_OF_MODEL = 5
+#: Part of the race's time that picks a winner; the rest is the duel.
+PICK_SHARE = 0.5
+MIN_RACE_SECONDS = 1.0
+
+
+class Watch(Protocol):
+    """Sees the search while it runs; `ui.Progress` draws it."""
+
+    def update(self, search: Search, stage: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The search space of a task and its two defaults, worked out without running anything.
+
+    `order` is the cost model's ranking, fastest first.
+    """
+
+    task: Task
+    backend: str
+    hardware: Hardware
+    space: SearchSpace
+    generic: Schedule
+    order: tuple[Schedule, ...]
+
+    @classmethod
+    def of(cls, task: Task, backend: str, hardware: Hardware) -> Plan:
+        """Plan a task on a device."""
+        kind = task.kernel
+        default = space.canonical(kind, backend, generic(kind, backend))
+        order = tuple(
+            prediction.schedule
+            for prediction in ranked(task.problem, task.sizes, hardware, None, backend)
+        )
+        return cls(
+            task,
+            backend,
+            hardware,
+            SearchSpace.of(task.problem, backend, default, hardware),
+            default,
+            order,
+        )
+
+    @property
+    def planned(self) -> Schedule | None:
+        """The cost model's best; None where nothing fits the device."""
+        return self.order[0] if self.order else None
+
+    @property
+    def starts(self) -> list[Schedule]:
+        """What is tried first."""
+        return [self.generic, *self.order[:BEST_OF_MODEL]]
+
+    def rank(self, points: Sequence[Schedule]) -> list[Schedule]:
+        """Points by the cost model's promise."""
+        place = {schedule: at for at, schedule in enumerate(self.order)}
+        return sorted(points, key=lambda point: place.get(point, len(place)))
+
+    def study_name(self) -> str:
+        """Equal for equal problems, spaces and tool versions: their times may be compared."""
+        task, stamp = self.task, versions()
+        identity = (
+            task.problem.group.program.text(),
+            task.problem.dims,
+            sorted(task.sizes.items()),
+            task.warm_l2,
+            [(axis.name, axis.choices) for axis in self.space.axes],
+            self.backend,
+            (stamp.project, stamp.torch, stamp.triton, stamp.tvm, stamp.driver, stamp.ptxas),
+        )
+        digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
+        shape = task.shape.name.replace(" ", ",")
+        return f"{task.kernel}/{self.hardware.slug}/{shape}/{task.locality}/{digest}"
+
+
+def tune(
+    plan: Plan,
+    search: Search,
+    worker: Worker,
+    effort: Effort,
+    deadline: float,
+    watch: Watch,
+) -> KernelResult:
+    """Search until the kernel's time or trials are used up, race, and decide.
+
+    Args:
+        deadline: `time.monotonic` at which the kernel's share of the run ends.
+
+    Both defaults are always evaluated, and a running candidate may finish, even past the deadline.
+    A KeyboardInterrupt passes through; the candidate in flight is left to be retried.
+    """
+    start = time.monotonic()
+    watch.update(search, "inputs")
+    try:
+        info: BenchInfo = worker.setup(BenchTask(plan.task, effort), effort.setup_timeout)
+        _search(plan, search, worker, effort, deadline, watch)
+        missing = _missing_default(plan, search)
+        if missing:
+            return _result(plan, search, start, outcome="failed", message=missing)
+        watch.update(search, "race")
+        names, times = _race(plan, search, worker, effort, deadline)
+    except CandidateFailed as error:
+        message = f"{error.kind}: {error}"
+        return _result(plan, search, start, outcome="failed", message=message)
+    return _ship(plan, search, start, info, names, times)
+
+
+def _search(
+    plan: Plan, search: Search, worker: Worker, effort: Effort, deadline: float, watch: Watch
+) -> None:
+    now = time.monotonic()
+    until = now + (deadline - now) * effort.search_share
+    defaults = {plan.generic, plan.planned} - {None}
+    while time.monotonic() < until or any(
+        schedule is not None and not search.was_tried(schedule) for schedule in defaults
+    ):
+        candidate = search.next()
+        if candidate is None:
+            return
+        watch.update(search, "search")
+        try:
+            timing, error = worker.evaluate(
+                candidate.schedule, search.best_ms, effort.compile_timeout, effort.run_timeout
+            )
+        except CandidateFailed as failure:
+            if failure.kind.startswith("setup_"):
+                search.interrupt(candidate)
+                raise
+            search.fail(candidate, failure.kind, str(failure))
+        except BaseException:
+            search.interrupt(candidate)
+            raise
+        else:
+            search.succeed(candidate, timing, error)
+    watch.update(search, "search")
+
+
+def _missing_default(plan: Plan, search: Search) -> str | None:
+    """Why there is nothing to compare with: without the default's time nothing ships."""
+    if any(trial.schedule == plan.generic for trial in search.finished):
+        return None
+    cause = search.failure_of(plan.generic) or "it does not fit this device"
+    return f"the default schedule ({plan.generic}) cannot be timed: {cause}"
+
+
+def _race(
+    plan: Plan, search: Search, worker: Worker, effort: Effort, deadline: float
+) -> tuple[dict[str, Schedule], dict[str, list[float]]]:
+    """Pick the fastest finalist, then duel it against the defaults: names and paired times."""
+    finished = [trial.schedule for trial in search.finished]
+    defaults = [s for s in (plan.generic, plan.planned) if s in finished]
+    finalists = list(dict.fromkeys([*defaults, *finished[: effort.finalists]]))
+    names = {f"s{at}": schedule for at, schedule in enumerate(finalists)}
+    seconds = max(MIN_RACE_SECONDS, deadline - time.monotonic())
+    timeout = seconds + effort.run_timeout + effort.compile_timeout * len(names)
+    seed = plan.task.seed
+    picked = _run_race(worker, names, effort, seconds * PICK_SHARE, seed, timeout)
+    best = names[fastest(picked)[0]]
+    duel = {name: s for name, s in names.items() if s == best or s in defaults}
+    seconds *= 1 - PICK_SHARE
+    return duel, _run_race(worker, duel, effort, seconds, seed + 1, timeout)
+
+
+def _run_race(
+    worker: Worker,
+    names: Mapping[str, Schedule],
+    effort: Effort,
+    seconds: float,
+    seed: int,
+    timeout: float,
+) -> dict[str, list[float]]:
+    return worker.race(names, effort.race_rounds, seconds, seed, timeout)
+
+
+def _ship(
+    plan: Plan,
+    search: Search,
+    start: float,
+    info: BenchInfo,
+    names: Mapping[str, Schedule],
+    times: Mapping[str, Sequence[float]],
+) -> KernelResult:
+    """The result of a decided duel."""
+    by_schedule = {schedule: name for name, schedule in names.items()}
+    generic_name = by_schedule[plan.generic]
+    planned_name = by_schedule.get(plan.planned) if plan.planned else None
+    others = [name for name in names if name not in (generic_name, planned_name)]
+    challenger = others[0] if others else fastest(times)[0]
+    shipped = decide(times, challenger, generic_name, planned_name)
+    errors = {trial.schedule: trial.error for trial in search.finished}
+    winner = Raced(names[shipped], times[shipped])
+    entry = make_entry(
+        plan.task,
+        plan.backend,
+        info.hardware,
+        Evidence(
+            winner=winner,
+            generic=Raced(plan.generic, times[generic_name]),
+            planned=Raced(names[planned_name], times[planned_name]) if planned_name else None,
+            error=errors[winner.schedule],
+            union=info.union,
+            trials=search.trials,
+        ),
+    )
+    over_planned = entry.gain_over_planned
+    role = {planned_name: "planned", generic_name: "generic"}.get(shipped, "tuned")
+    return _result(
+        plan,
+        search,
+        start,
+        outcome="tuned" if role == "tuned" else "default",
+        shipped=role,
+        schedule=str(winner.schedule),
+        time_ms=entry.time.median_ms,
+        generic_ms=entry.default.time.median_ms,
+        planned_ms=entry.planned.time.median_ms if entry.planned else None,
+        gain=entry.gain_over_default.ratio,
+        gain_low=entry.gain_over_default.low,
+        gain_high=entry.gain_over_default.high,
+        gain_over_planned=over_planned.ratio if over_planned else None,
+        roofline=entry.roofline,
+        error=entry.error,
+        entry=entry.model_dump(mode="json"),
+    )
+
+
+def _result(
+    plan: Plan, search: Search, start: float, outcome: str, **fields: object
+) -> KernelResult:
+    return KernelResult(
+        kernel=plan.task.kernel,
+        shape=plan.task.shape.name,
+        locality=plan.task.locality,
+        outcome=outcome,
+        trials=search.trials,
+        failures=search.failures,
+        seconds=time.monotonic() - start,
+        **fields,  # type: ignore[arg-type]
+    )

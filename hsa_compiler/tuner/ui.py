@@ -1,0 +1,189 @@
+"""How a run looks: a live view on a terminal, plain lines elsewhere, and the final table."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from hsa_compiler.tuner.effort import Effort
+from hsa_compiler.tuner.results import KernelResult
+from hsa_compiler.tuner.search import Search
+from hsa_compiler.tuner.session import Outcome
+from hsa_compiler.tuner.tune import Plan
+
+#: Seconds between status lines where the output is no terminal.
+LINE_EVERY = 10.0
+
+
+@dataclass
+class _State:
+    """What the current kernel's line says."""
+
+    plan: Plan
+    number: int
+    total: int
+    deadline: float
+    limits: Effort
+    stage: str = "starting"
+    trials: int = 0
+    best_ms: float | None = None
+    generic_ms: float | None = None
+    failures: str = ""
+
+    def read(self, search: Search, stage: str) -> None:
+        """Take over the search's figures."""
+        self.stage = stage
+        self.trials = search.trials
+        self.best_ms = search.best_ms
+        self.failures = describe_failures(search.failures)
+        for trial in search.finished:
+            if trial.schedule == self.plan.generic:
+                self.generic_ms = trial.median_ms
+
+    def line(self) -> str:
+        """One line: kernel, stage, trials, best so far, failures, time left."""
+        points = len(self.plan.order)
+        parts = [
+            f"[{self.number + 1}/{self.total}] {self.plan.task.kernel} "
+            f"{self.plan.task.shape.name}: {self.stage}",
+            f"{self.trials} of {min(self.limits.trials, points)} trials",
+        ]
+        if self.best_ms is not None:
+            best = f"best {milliseconds(self.best_ms)}"
+            if self.generic_ms:
+                best += f" ({self.generic_ms / self.best_ms:.2f}x the default's speed)"
+            parts.append(best)
+        if self.failures:
+            parts.append(f"failed: {self.failures}")
+        parts.append(f"{max(0.0, self.deadline - time.monotonic()):.0f} s left")
+        return ", ".join(parts)
+
+
+class Progress:
+    """Shows a run on a console; a context manager, for the live view.
+
+    On a terminal the current line is redrawn in place; elsewhere it is printed now and then.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._state: _State | None = None
+        self._last_line = 0.0
+        self._live: Live | None = None
+        if console.is_terminal:
+            self._live = Live(console=console, refresh_per_second=5, transient=True)
+
+    def __enter__(self) -> Progress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def begin(self, plan: Plan, number: int, total: int, deadline: float, limits: Effort) -> None:
+        """A kernel's turn begins; `deadline` is on `time.monotonic`."""
+        self._state = _State(plan, number, total, deadline, limits)
+        self._last_line = time.monotonic()
+        self.tick()
+
+    def update(self, search: Search, stage: str) -> None:
+        """The search has moved."""
+        if self._state is not None:
+            self._state.read(search, stage)
+        self.tick()
+
+    def tick(self) -> None:
+        """Redraw; called a few times a second while the worker is busy."""
+        if self._state is None:
+            return
+        if self._live is not None:
+            self._live.update(Group(Text(self._state.line(), style="cyan")))
+        elif time.monotonic() - self._last_line >= LINE_EVERY:
+            self._last_line = time.monotonic()
+            self._print(self._state.line())
+
+    def end(self, result: KernelResult) -> None:
+        """A kernel is done: its line stays."""
+        self._state = None
+        self._print(summary(result))
+
+    def note(self, text: str) -> None:
+        """A remark that stays."""
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def summary(result: KernelResult) -> str:
+    """One line on a finished kernel."""
+    head = f"{result.kernel} {result.shape}: "
+    failures = describe_failures(result.failures)
+    tail = f", {result.trials} trials" + (f", failed: {failures}" if failures else "")
+    if result.time_ms is None:
+        return f"{head}{result.outcome}: {_first_line(result.message)}{tail}"
+    text = f"{head}{milliseconds(result.time_ms)}"
+    if result.outcome == "tuned":
+        text += f", {gain(result)} over the default"
+    else:
+        text += f", the {result.shipped} schedule stands: nothing is shown to be faster"
+    return text + tail
+
+
+def results_table(outcome: Outcome) -> Table:
+    """Default against tuned, one row per kernel and shape."""
+    table = Table(title=f"{outcome.backend} on {outcome.device}, effort {outcome.effort}")
+    table.add_column("kernel")
+    table.add_column("shape")
+    for name in ("default", "planned", "tuned", "gain (95 %)", "roofline", "trials"):
+        table.add_column(name, justify="right")
+    table.add_column("schedule that ships")
+    for result in outcome.results:
+        if result.time_ms is None:
+            last = f"{result.outcome}: {_first_line(result.message)}"
+            row = ["", "", "", "", "", str(result.trials), Text(last, style="red")]
+            table.add_row(result.kernel, result.shape, *row)
+            continue
+        ships = result.schedule if result.outcome == "tuned" else f"{result.shipped} stands"
+        table.add_row(
+            result.kernel,
+            result.shape,
+            milliseconds(result.generic_ms),
+            milliseconds(result.planned_ms),
+            milliseconds(result.time_ms),
+            gain(result),
+            f"{result.roofline:.0%}" if result.roofline is not None else "",
+            str(result.trials),
+            Text(ships),
+        )
+    return table
+
+
+def gain(result: KernelResult) -> str:
+    """``1.32x (1.30-1.35)``."""
+    if result.gain is None:
+        return ""
+    return f"{result.gain:.2f}x ({result.gain_low:.2f}-{result.gain_high:.2f})"
+
+
+def milliseconds(value: float | None) -> str:
+    """Three digits and a unit."""
+    if value is None:
+        return ""
+    return f"{value:.3g} ms" if value >= 1 else f"{value * 1e3:.3g} us"
+
+
+def describe_failures(failures: dict[str, int]) -> str:
+    """``2 timeout_run, 1 wrong_result``."""
+    return ", ".join(f"{count} {kind}" for kind, count in failures.items())
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else ""

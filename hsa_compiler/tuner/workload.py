@@ -1,0 +1,225 @@
+"""What one kernel is tuned on: its problem, and concrete tensors for every value it reads.
+
+Program inputs are drawn by name. What earlier kernels compute is computed here too, by the
+interpreter, so that a kernel sees values that belong together (weights that are the softmax of
+these logits). Gradients that come from the attention kernels are drawn instead, since any upstream
+gradient does; so is, at real sizes, what the forward attention kernel gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from hsa_compiler.errors import InputError
+from hsa_compiler.ir import KernelGroup, Value, interpret
+from hsa_compiler.ir.dims import evaluate
+from hsa_compiler.runtime import calls
+from hsa_compiler.runtime.executor import TORCH_DTYPES
+from hsa_compiler.schedules.locality import causal_bounds, make_selection
+from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem
+from hsa_compiler.tuner.shapes import Shape
+
+#: Kernels whose outputs are drawn where other kernels read them.
+DRAWN = ("attend_grad_q", "attend_grad_kv")
+#: ... and those that are too large for the interpreter at real sizes.
+DRAWN_WHEN_LARGE = (*DRAWN, "attend")
+#: How much larger the logits of every eighth row are in the correctness gate.
+LARGE = 8.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kernel, shape and kind of selection to tune, and where: a worker needs no more."""
+
+    kernel: str
+    shape: Shape
+    device: str
+    locality: str = "local"
+    seed: int = 0
+    warm_l2: bool = False
+
+    @cached_property
+    def groups(self) -> dict[str, KernelGroup]:
+        """The operator's kernels at this shape, forward and backward, by kind."""
+        return kernel_groups(self.shape)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """What the kernel is compiled for. Raises InputError where the shape has no such kernel."""
+        if self.kernel not in self.groups:
+            raise InputError(
+                f"shape {self.shape.name} has no kernel {self.kernel!r}; "
+                f"it has: {', '.join(self.groups)}"
+            )
+        return Problem.of(self.groups[self.kernel], self.shape.dims)
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """The dynamic dims that the kernel's types mention."""
+        names = self.problem.group.program.dim_names()
+        return {name: self.shape.dims[name] for name in DYNAMIC_DIMS if name in names}
+
+
+def kernel_groups(shape: Shape) -> dict[str, KernelGroup]:
+    """The kernels that a forward and a backward call of `hsa_attention` run, by kind."""
+    halves = [calls.forward(shape.retrieve), calls.forward(shape.attention)]
+    weighted = shape.normalize != "joint"
+    backward = [
+        calls.backward(shape.attention, ("out",), ("q", "k", "v", *["weights"] * weighted))
+    ]
+    if weighted:
+        backward.append(calls.backward(shape.retrieve, ("weights",), ("q_slc", "landmarks")))
+    groups: dict[str, KernelGroup] = {}
+    for executable in (*halves, *backward):
+        for group in executable.groups if executable is not None else ():
+            groups.setdefault(group.kind, group)
+    return groups
+
+
+def timing_values(task: Task, device: torch.device) -> dict[str, Tensor]:
+    """Inputs of the task's kernel at its full size, with a selection of the task's locality."""
+    shape = task.shape
+    lo, hi = causal_bounds(shape.B, shape.L, shape.C, shape.S, device=device)
+    indices = make_selection(
+        task.locality, lo, hi, heads=shape.Hi, chunks=shape.C, top_k=shape.K, seed=task.seed
+    )
+    given = {"lo": lo, "hi": hi, "indices": indices}
+    return Values(shape, task.groups, device, task.seed, given).inputs_of(task.kernel)
+
+
+@dataclass(frozen=True)
+class GateCase:
+    """Small adversarial inputs of one kernel: `values` by name and all dims of the call."""
+
+    name: str
+    values: dict[str, Tensor]
+    dims: dict[str, int]
+
+
+def gate_cases(task: Task, device: torch.device) -> list[GateCase]:
+    """Inputs that break wrong kernels, at the task's static dims.
+
+    ``mixed``: rows that see nothing, one chunk, fewer than K, exactly K and all chunks, intervals
+    that start late, duplicates in the selection, logits eight times as large in some rows, and a
+    ragged tail of keys. ``few``: fewer chunks than K for every row, and a token count that no
+    tile divides.
+    """
+    top_k = task.shape.K
+    more = top_k + 4
+    sizes = {
+        "mixed": dict(B=2, L=37, Lkv=more * task.shape.S + task.shape.S // 3),
+        "few": dict(B=1, L=5, Lkv=2 * task.shape.S + 1),
+    }
+    cases = []
+    for number, (name, size) in enumerate(sizes.items()):
+        shape = task.shape.resized(**size)
+        lo, hi = (x.to(device) for x in adversarial_bounds(shape))
+        values = Values(
+            shape, task.groups, device, task.seed + number, {"lo": lo, "hi": hi}, adversarial=True
+        )
+        cases.append(GateCase(name, values.inputs_of(task.kernel), shape.dims))
+    return cases
+
+
+def adversarial_bounds(shape: Shape) -> tuple[Tensor, Tensor]:
+    """``lo, hi`` i32[B,R] that go through every way of seeing chunks, row by row."""
+    chunks, top_k = shape.C, shape.K
+    late = chunks // 2
+    ways = [
+        (0, 0),
+        (late, late),
+        (0, 1),
+        (0, chunks),
+        (late, chunks),
+        (0, min(max(top_k - 1, 1), chunks)),
+        (chunks - min(top_k, chunks), chunks),
+        (chunks - 1, chunks),
+    ]
+    rows = torch.arange(shape.B * shape.L) % len(ways)
+    table = torch.tensor(ways, dtype=torch.int32)[rows].reshape(shape.B, shape.L, 2)
+    return table[..., 0].contiguous(), table[..., 1].contiguous()
+
+
+class Values:
+    """Tensors for the values of an operator's kernels, made on demand and kept.
+
+    Args:
+        given: values that stand already, such as the visible intervals or a selection.
+        adversarial: compute the forward attention kernel too, with large logits and duplicates;
+            for small shapes only.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        groups: Mapping[str, KernelGroup],
+        device: torch.device,
+        seed: int,
+        given: Mapping[str, Tensor],
+        adversarial: bool = False,
+    ) -> None:
+        self._shape = shape
+        self._dims = shape.dims
+        self._device = device
+        self._adversarial = adversarial
+        self._known = dict(given)
+        self._generator = torch.Generator(device=device)
+        self._generator.manual_seed(seed)
+        self._groups = groups
+        self._producer = {
+            value.name: group for group in groups.values() for value in group.program.outputs
+        }
+
+    def inputs_of(self, kernel: str) -> dict[str, Tensor]:
+        """The inputs of a kernel by name."""
+        return {value.name: self.get(value) for value in self._groups[kernel].program.inputs}
+
+    def get(self, value: Value) -> Tensor:
+        """The tensor of one value, computed or drawn."""
+        if value.name not in self._known:
+            group = self._producer.get(value.name)
+            if group is None or group.kind in (DRAWN if self._adversarial else DRAWN_WHEN_LARGE):
+                self._known[value.name] = self._draw(value)
+            else:
+                found = interpret(group.program, self.inputs_of(group.kind), self._dims)
+                if self._adversarial and "indices" in found:
+                    found["indices"] = with_duplicates(found["indices"])
+                self._known.update(
+                    {name: x for name, x in found.items() if name not in self._known}
+                )
+        return self._known[value.name]
+
+    def _draw(self, value: Value) -> Tensor:
+        size = tuple(evaluate(dim, self._dims) for dim in value.type.shape)
+        dtype = TORCH_DTYPES[value.type.dtype]
+        if value.name == "seed":
+            return torch.full(size, 7, dtype=dtype, device=self._device)
+        if value.name == "chunk_start":
+            return torch.arange(size[0], dtype=dtype, device=self._device) * self._shape.S
+        if value.name == "total_lse":
+            # About what K chunks of S unit-variance logits sum to: exp(lse - total) stays tame.
+            total = math.log(self._shape.K * self._shape.S) + 0.5
+            return torch.full(size, total, dtype=dtype, device=self._device)
+        if not value.type.is_float:
+            raise InputError(f"no rule to draw the tuning input {value}")
+        drawn = torch.randn(size, generator=self._generator, device=self._device)
+        if self._adversarial and value.name in ("q", "q_slc"):
+            drawn[:, ::8] *= LARGE
+        return drawn.to(dtype)
+
+
+def with_duplicates(indices: Tensor) -> Tensor:
+    """The selection with the first chunk chosen twice in every seventh row of two or more."""
+    if indices.shape[-1] < 2:
+        return indices
+    doubled = indices.clone()
+    rows = doubled[:, 3::7]
+    rows[..., 1] = torch.where(rows[..., 1] >= 0, rows[..., 0], rows[..., 1])
+    return doubled
+

@@ -1,0 +1,150 @@
+"""Builders of the programs: retrieval, attention to the retrieved chunks, and both as one.
+
+Inputs keep these names in every program, so that equal kernels of different methods are equal
+(same hash, same tuned config):
+
+    q_slc T[B,R,Hr,Dr]   landmarks T[B,C,Hm,Dr]   chunk_bias fp32[B,C,Hm]   lo, hi i32[B,R]
+    seed i32[1]   row_lse fp32[B,R,Hr]   rank_scale fp32[B,R,Hw]   local_lse fp32[B,R,Hw]
+    q T[B,L,Hq,D]   k, v T[B,Lkv,H,D]   indices i32[B,R,Hi,K]   weights fp32[B,R,Hw,K]
+    chunk_start i32[C]   local_out T[B,L,Hq,D]   local_weight fp32[B,R,Hw]
+    (joint softmax) local_lse fp32[B,L,Hq]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .builder import Builder
+from .core import Op, Program, Value
+from .errors import IRError
+
+
+@dataclass(frozen=True)
+class RetrieveOptions:
+    """What `retrieve_program` computes; see `select` and `normalize` in the op table.
+
+    `normalize` None selects only. `bias`, `rank_scale`, `noise` and `row_lse` add the inputs
+    chunk_bias, rank_scale, seed and row_lse; kind "lse_mix" adds local_lse.
+    """
+
+    top_k: int
+    scale: float
+    normalize: str | None = "softmax"
+    reduce: str = "max"
+    bias: bool = False
+    rank_scale: bool = False
+    noise: bool = False
+    row_lse: bool = False
+    force_first: int = 0
+    force_last: int = 0
+    dtype: str = "bf16"
+
+
+@dataclass(frozen=True)
+class AttentionOptions:
+    """What `chunk_attention_program` computes; see `attend` in the op table.
+
+    `joint`: one softmax over all chosen chunks instead of external weights. `local` adds a local
+    branch: inputs local_out and local_weight (external weights) or local_lse (joint).
+    `packed` adds chunk_start.
+    """
+
+    chunk: int
+    scale: float
+    joint: bool = False
+    local: bool = False
+    query_block: int = 1
+    plus_one: bool = False
+    hide_last: bool = False
+    packed: bool = False
+    dtype: str = "bf16"
+
+
+def retrieve_program(options: RetrieveOptions) -> Program:
+    """Scores, selection and weights.
+
+    Outputs: indices, slots (fp32[B,R,Hr,K], the scores of the chosen chunks) and weights, with
+    kind "lse_mix" local_weight too; indices alone where `normalize` is None.
+    """
+    b = Builder("retrieve")
+    return b.finish(*_retrieve(b, options).values())
+
+
+def chunk_attention_program(options: AttentionOptions) -> Program:
+    """Attention to given chunks (input indices). Outputs: out, and total_lse where joint."""
+    b = Builder("chunk_attention")
+    return b.finish(*_attend(b, options, {}))
+
+
+def hsa_program(retrieve: RetrieveOptions, attention: AttentionOptions,
+                name: str = "hsa") -> Program:
+    """Retrieval and attention as one program.
+
+    Outputs: out, then total_lse where joint, then those of `retrieve_program`. With a local
+    branch and external weights, local_weight comes from "lse_mix". Raises IRError where the two
+    option sets do not fit each other.
+    """
+    if retrieve.dtype != attention.dtype:
+        raise IRError(f"program {name}: expected one dtype for both halves, given "
+                      f"{retrieve.dtype} and {attention.dtype}")
+    if attention.joint == (retrieve.normalize is not None):
+        raise IRError(f"program {name}: expected normalize None exactly with a joint softmax, "
+                      f"given {retrieve.normalize!r} with joint={attention.joint}")
+    if not attention.joint and attention.local != (retrieve.normalize == "lse_mix"):
+        raise IRError(f"program {name}: expected a local branch exactly with 'lse_mix', given "
+                      f"{retrieve.normalize!r} with local={attention.local}")
+    b = Builder(name)
+    selection = _retrieve(b, retrieve)
+    return b.finish(*_attend(b, attention, selection), *selection.values())
+
+
+def _retrieve(b: Builder, o: RetrieveOptions) -> dict[str, Value]:
+    q = b.input("q_slc", o.dtype, "B R Hr Dr")
+    landmarks = b.input("landmarks", o.dtype, "B C Hm Dr")
+    scores = b.emit(
+        "score", q=q, landmarks=landmarks, scale=o.scale,
+        bias=b.input("chunk_bias", "fp32", "B C Hm") if o.bias else None)
+    indices = b.emit(
+        "select", scores=scores, lo=b.input("lo", "i32", "B R"), hi=b.input("hi", "i32", "B R"),
+        seed=b.input("seed", "i32", "1") if o.noise else None,
+        row_lse=b.input("row_lse", "fp32", "B R Hr") if o.row_lse else None,
+        k=o.top_k, reduce=o.reduce, force_first=o.force_first, force_last=o.force_last)
+    if o.normalize is None:
+        return {"indices": indices}
+    slots = b.emit("gather", scores=scores, indices=indices)
+    weigh = b.op(
+        "normalize", logits=slots, kind=o.normalize,
+        rank_scale=b.input("rank_scale", "fp32", "B R Hw") if o.rank_scale else None,
+        local_lse=b.input("local_lse", "fp32", "B R Hw") if o.normalize == "lse_mix" else None,
+        dims={"Hw": "Hw"})
+    return {"indices": indices, "slots": slots, **_by_name(weigh)}
+
+
+def _attend(b: Builder, o: AttentionOptions, given: dict[str, Value]) -> list[Value]:
+    def value(name: str, dtype: str, dims: str) -> Value:
+        return given[name] if name in given else b.input(name, dtype, dims)
+
+    attend = b.op(
+        "attend", q=b.input("q", o.dtype, "B L Hq D"), k=b.input("k", o.dtype, "B Lkv H D"),
+        v=b.input("v", o.dtype, "B Lkv H D"), indices=value("indices", "i32", "B R Hi K"),
+        chunk_start=b.input("chunk_start", "i32", "C") if o.packed else None,
+        chunk=o.chunk, scale=o.scale, query_block=o.query_block, plus_one=o.plus_one,
+        hide_last=o.hide_last)
+    parts, lse = attend.results
+    local_out = b.input("local_out", o.dtype, "B L Hq D") if o.local else None
+    if o.joint:
+        local_lse = b.input("local_lse", "fp32", "B L Hq") if o.local else None
+        fuse = b.op("fuse_joint", parts=parts, lse=lse, local_out=local_out, local_lse=local_lse)
+        return list(fuse.results)
+    weights = value("weights", "fp32", "B R Hw K")
+    out = b.emit("fuse", weights=weights, parts=parts, query_block=o.query_block,
+                 names={"out": "fused" if o.local else "out"})
+    if o.local:
+        out = b.emit("merge_local", out=out, local_out=local_out, query_block=o.query_block,
+                     local_weight=value("local_weight", "fp32", "B R Hw"),
+                     names={"merged": "out"})
+    return [out]
+
+
+def _by_name(op: Op) -> dict[str, Value]:
+    return {value.name: value for value in op.results}

@@ -1,0 +1,105 @@
+"""Generation: segment-wise prefill into the cache, then one token at a time, as it is made."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from hsa_compiler.errors import InputError
+from hsa_compiler.model.cache import Cache
+from hsa_compiler.model.data import BOS, EOS
+from hsa_compiler.model.hsa_ultralong import HSAUltraLong
+
+#: Tokens per prefill call: memory of a prefill is the cache plus this much of activations.
+SEGMENT = 8192
+
+
+@torch.inference_mode()
+def prefill(
+    model: HSAUltraLong,
+    tokens: Tensor,
+    cache: Cache,
+    *,
+    segment: int = SEGMENT,
+    zero_hsa: bool = False,
+) -> Tensor:
+    """Feed tokens [B, L >= 1] through the model in segments; logits [B, vocab] after the last."""
+    if segment < 1:
+        raise InputError(f"segment = {segment}: give at least 1")
+    for part in tokens.split(segment, dim=1):
+        hidden = model.hidden(part, cache=cache, zero_hsa=zero_hsa)
+    return model.logits(hidden[:, -1])
+
+
+def stream(
+    model: HSAUltraLong,
+    prompt: Tensor,
+    max_new: int,
+    *,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    segment: int = SEGMENT,
+    zero_hsa: bool = False,
+) -> Iterator[Tensor]:
+    """Continue prompts int64 [B, L >= 1]: yields the next tokens int64 [B], `max_new` times.
+
+    Temperature 0 takes the likeliest token; `top_p` below 1 samples from the smallest set of
+    tokens with that much probability. Raises InputError for values out of range.
+    """
+    if prompt.ndim != 2 or prompt.shape[1] == 0:
+        raise InputError(f"the prompt has shape {tuple(prompt.shape)}: give [batch, length >= 1]")
+    if max_new < 0 or temperature < 0 or not 0 < top_p <= 1:
+        raise InputError(
+            f"max_new = {max_new}, temperature = {temperature}, top_p = {top_p}: give at least 0, "
+            "at least 0, and a share in (0, 1]"
+        )
+    cache = Cache(model.config, reserve=prompt.shape[1] + max_new)
+    generator = torch.Generator(prompt.device).manual_seed(seed)
+    tokens = prompt
+    for _ in range(max_new):
+        logits = prefill(model, tokens, cache, segment=segment, zero_hsa=zero_hsa)
+        chosen = choose(logits, temperature, top_p, generator)
+        yield chosen
+        tokens = chosen[:, None]
+
+
+def choose(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> Tensor:
+    """Next tokens int64 [B] from logits [B, vocab]."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    probability, order = torch.softmax(logits.float() / temperature, -1).sort(-1, descending=True)
+    before = probability.cumsum(-1) - probability
+    probability = probability.masked_fill(before >= top_p, 0.0)
+    pick = torch.multinomial(probability, 1, generator=generator)
+    return order.gather(-1, pick).squeeze(-1)
+
+
+def stream_text(
+    model: HSAUltraLong, prompt: str, max_new: int, **options: float | int
+) -> Iterator[str]:
+    """Continue a text with a byte-vocabulary model; ends at EOS or after `max_new` bytes.
+
+    Yields text as soon as its UTF-8 bytes are complete; what is no text becomes U+FFFD.
+    Options are those of `stream`.
+    """
+    if not 256 < model.config.vocab_size < 1024:
+        raise InputError(
+            f"this model has a vocabulary of {model.config.vocab_size}, not bytes: its tokenizer "
+            "is not part of this package; use `stream` on token ids"
+        )
+    ids = list(prompt.encode("utf-8")) or [BOS if model.config.vocab_size > BOS else 0]
+    device = next(model.parameters()).device
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    for token in stream(model, torch.tensor([ids], device=device), max_new, **options):
+        value = int(token)
+        if value == EOS:
+            break
+        text = decoder.decode(bytes([value])) if value < 256 else ""
+        if text:
+            yield text
+    if rest := decoder.decode(b"", final=True):
+        yield rest

@@ -1,0 +1,203 @@
+"""What one program of a kernel holds: matrix rows, accumulators, bytes per step, shared memory.
+
+Arithmetic on the schedule alone, so it removes what cannot run before anything is compiled. The
+shared memory is a lower estimate: a compiled kernel's own figure decides in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hsa_compiler.ir import Program
+from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.problem import Problem
+from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+
+BYTES = {"fp64": 8, "i64": 8, "fp32": 4, "i32": 4, "u32": 4, "bf16": 2, "fp16": 2, "bool": 1}
+
+#: Registers a GPU thread can have; accumulators beyond it always spill.
+MAX_REGISTERS = 255
+#: The fewest rows of a matrix product on a tensor core; smaller tiles are padded to it.
+MIN_ROWS = 16
+
+
+def power_of_two(size: int) -> int:
+    """The smallest power of two that is not less than `size`."""
+    return 1 << (size - 1).bit_length()
+
+
+@dataclass(frozen=True)
+class KernelShape:
+    """The static facts of a problem that footprints and costs are made of.
+
+    `row_group` is the number of query (or score) heads that one program serves together,
+    `programs` how many programs serve all heads of a token, `width` the bytes of a data element.
+    """
+
+    kind: str
+    dtype: str
+    width: int
+    top_k: int
+    chunk: int
+    head_dim: int
+    programs: int
+    row_group: int
+    retrieval_dim: int
+    score_heads: int
+    index_heads: int
+    weight_heads: int
+    kv_heads: int
+
+    @classmethod
+    def of(cls, problem: Problem) -> KernelShape:
+        """Read them off a problem, once; what its kernel does not have is 1."""
+        key = (problem.kind, problem.group.program.hash, problem.dims)
+        if key not in _KNOWN:
+            _KNOWN[key] = cls._read(problem)
+        return _KNOWN[key]
+
+    @classmethod
+    def _read(cls, problem: Problem) -> KernelShape:
+        dtype = data_dtype(problem.group.program)
+        query_heads, kv_heads = problem.get("Hq", 1), problem.get("H", 1)
+        index_heads = problem.get("Hi", 1)
+        programs = max(index_heads, kv_heads)
+        return cls(
+            kind=problem.kind,
+            dtype=dtype,
+            width=BYTES[dtype],
+            top_k=problem.get("K", 1),
+            chunk=chunk_size(problem.group.program),
+            head_dim=problem.get("D", 1),
+            programs=programs,
+            row_group=max(query_heads // programs, 1),
+            retrieval_dim=problem.get("Dr", 1),
+            score_heads=problem.get("Hr", 1),
+            index_heads=index_heads,
+            weight_heads=problem.get("Hw", 1),
+            kv_heads=kv_heads,
+        )
+
+    def key_tile(self, schedule: Schedule) -> int:
+        """Keys of a chunk held at once."""
+        return schedule.chunk_tile or self.chunk
+
+    def key_tiles(self, schedule: Schedule) -> int:
+        """Sub-tiles of a chunk."""
+        return -(-self.chunk // self.key_tile(schedule))
+
+
+#: Facts that were read already: a search asks for the same ones thousands of times.
+_KNOWN: dict[tuple[str, str, tuple[tuple[str, int], ...]], KernelShape] = {}
+
+
+def data_dtype(program: Program) -> str:
+    """The dtype of the tensors a kernel moves: the narrowest float among its inputs, else i32."""
+    present = {value.type.dtype for value in program.inputs}
+    for dtype in ("bf16", "fp16", "fp32", "fp64"):
+        if dtype in present:
+            return dtype
+    return "i32"
+
+
+def chunk_size(program: Program) -> int:
+    """Tokens of a chunk, or 1 for kernels that never look inside one."""
+    for op in program.ops:
+        chunk = op.all_attrs.get("chunk")
+        if chunk is not None:
+            return int(chunk)
+    return 1
+
+
+def chunk_count(problem: Problem, sizes: Mapping[str, int]) -> int:
+    """The chunks of a call: C, else as many as the keys hold, else 0."""
+    if "C" in sizes:
+        return sizes["C"]
+    return sizes.get("Lkv", 0) // chunk_size(problem.group.program)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """One program: the rows of its matrix products, as padded; the fp32 elements it carries through
+    its loop, and all that are alive inside a step; the bytes it loads a step; its shared memory."""
+
+    rows: int
+    padded_rows: int
+    accumulators: int
+    live: int
+    step_bytes: int
+    shared_bytes: int
+
+
+def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint:
+    """What one program holds under a schedule; shared memory is 0 where there is none (CPU)."""
+    rows, accumulators, step, resident = _tiles(shape, schedule)
+    padded = max(MIN_ROWS, power_of_two(rows)) if backend == "triton" else rows
+    shared = 0
+    if backend == "triton":
+        shared = step * max(schedule.stages - 1, 1) + resident
+    # Padded rows are carried too, where rows are what is carried.
+    grown = padded // rows if shape.kind in ("attend", "attend_grad_q") else 1
+    carried = accumulators * grown
+    # Scores and their gradients are tiles of rows x keys, one of each.
+    products = {"attend": 1, "attend_grad_q": 2, "attend_grad_kv": 2}.get(shape.kind, 0)
+    live = carried + products * padded * shape.key_tile(schedule)
+    return Footprint(rows, padded, carried, live, step, shared)
+
+
+def _tiles(shape: KernelShape, schedule: Schedule) -> tuple[int, int, int, int]:
+    """Rows, accumulator elements, bytes per step, bytes resident in shared memory."""
+    width, top_k, dim = shape.width, shape.top_k, shape.head_dim
+    tile = shape.key_tile(schedule)
+    if shape.kind in ("attend", "attend_grad_q"):
+        rows = shape.row_group
+        return rows, rows * dim, 2 * tile * dim * width, 0
+    if shape.kind == "attend_grad_kv":
+        rows = schedule.pairs * shape.row_group
+        return rows, 2 * tile * dim, 2 * rows * dim * width, 2 * tile * dim * width
+    dims = min(schedule.dim_block, power_of_two(shape.retrieval_dim))
+    if shape.kind == "select":
+        # 64-bit candidates: the best so far, and a block's scores becoming candidates.
+        rows, block = schedule.tokens, max(schedule.chunk_block, power_of_two(top_k))
+        held = rows * (2 * power_of_two(top_k) + 3 * block)
+        return rows, held, (rows + block) * dims * width, 0
+    if shape.kind in ("weigh", "weigh_grad"):
+        return 1, power_of_two(top_k) * dims, top_k * dims * width, 0
+    if shape.kind == "landmark_grad":
+        return schedule.pairs, schedule.pairs * dims, schedule.pairs * dims * width, 0
+    return 1, 1, 4 * top_k, 0
+
+
+def check_resources(
+    problem: Problem, schedule: Schedule, backend: str, hardware: Hardware | None
+) -> None:
+    """Refuse sub-tiles that do not divide the chunk and programs that do not fit the device.
+
+    Raises:
+        IllegalSchedule: kind ``"chunk_tile"``, ``"shared_memory"`` or ``"registers"``.
+    """
+    shape = KernelShape.of(problem)
+    tile = schedule.chunk_tile
+    if tile and (tile >= shape.chunk or shape.chunk % tile):
+        raise IllegalSchedule(
+            "chunk_tile",
+            f"chunk_tile={tile} must divide the chunk of {shape.chunk} and be smaller "
+            "(0 holds the whole chunk)",
+        )
+    if hardware is None or hardware.kind != "cuda" or backend != "triton":
+        return
+    held = footprint(shape, schedule, backend)
+    if held.shared_bytes > hardware.shared_per_block:
+        raise IllegalSchedule(
+            "shared_memory",
+            f"about {held.shared_bytes} bytes of shared memory a program; "
+            f"{hardware.name} has {hardware.shared_per_block}",
+        )
+    registers = held.accumulators // (32 * schedule.warps)
+    if registers > MAX_REGISTERS:
+        raise IllegalSchedule(
+            "registers",
+            f"{registers} accumulator registers a thread with {schedule.warps} warps; "
+            f"at most {MAX_REGISTERS}",
+        )

@@ -1,0 +1,127 @@
+"""Schedules: how one kernel computes, as a frozen, hashable, printable value.
+
+Every knob is declared once, below. Its JSON form, its search space and its command-line help all
+derive from the declaration; which knobs mean something for a kernel is in `space.KNOBS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+KERNELS = (
+    "select",
+    "weigh",
+    "attend",
+    "attend_grad_q",
+    "invert_index",
+    "attend_grad_kv",
+    "weigh_grad",
+    "landmark_grad",
+)
+
+
+class IllegalSchedule(Exception):
+    """A schedule that cannot be lowered, compiled or run for a problem.
+
+    `kind` is a short word the tuner counts by (``"knob"``, ``"order"``, ``"shared_memory"``,
+    ``"registers"``, ``"target"``); the message says what was given and what is allowed.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (IllegalSchedule, (self.kind, self.message))
+
+
+def _knob(default: Any, choices: tuple[Any, ...], doc: str, ordinal: bool = True) -> Any:
+    return dataclasses.field(
+        default=default, metadata={"choices": choices, "doc": doc, "ordinal": ordinal}
+    )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One point of a kernel's search space. Values outside `choices` raise `IllegalSchedule`."""
+
+    order: str = _knob(
+        "token",
+        ("token", "union", "chunk"),
+        "what a program walks: one token's chunks, the union of a tile of tokens' chunks, or "
+        "the tokens that chose one chunk",
+        ordinal=False,
+    )
+    tokens: int = _knob(1, (1, 2, 4, 8, 16, 32, 64, 128), "tokens (or retrieval rows) per tile")
+    chunk_tile: int = _knob(0, (0, 16, 32, 64), "keys of a chunk held at once; 0 = the whole chunk")
+    chunk_block: int = _knob(32, (16, 32, 64, 128), "chunks scored at once while selecting")
+    pairs: int = _knob(8, (1, 2, 4, 8, 16, 32, 64), "(token, slot) pairs per step of chunk order")
+    split: int = _knob(
+        0,
+        (0, 32, 64, 128, 256, 512, 1024),
+        "pairs per program in chunk order; 0 = one program walks a chunk's whole list",
+    )
+    combine: str = _knob(
+        "none",
+        ("none", "atomic", "buffer"),
+        "how partial results of several programs meet",
+        ordinal=False,
+    )
+    dim_block: int = _knob(128, (32, 64, 128, 256), "retrieval dims held at once")
+    index_blocks: int = _knob(256, (8, 32, 128, 256, 512), "token blocks counted side by side")
+    warps: int = _knob(4, (1, 2, 4, 8), "warps per program (GPU)")
+    stages: int = _knob(2, (1, 2, 3, 4), "software pipeline depth (GPU)")
+    lanes: str = _knob(
+        "rows",
+        ("rows", "cols"),
+        "what the CPU's vector lanes hold: query rows, or chunk positions and head dims",
+        ordinal=False,
+    )
+    unroll: int = _knob(8, (1, 2, 4, 8, 16), "accumulators a CPU matrix product keeps at once")
+    persistent: bool = _knob(False, (False, True), "one program per multiprocessor", ordinal=False)
+    descriptors: bool = _knob(
+        False, (False, True), "tensor descriptors instead of pointers", ordinal=False
+    )
+    warp_specialize: bool = _knob(
+        False, (False, True), "separate warps for loads and maths", ordinal=False
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            choices = field.metadata["choices"]
+            if value not in choices or isinstance(value, bool) != isinstance(choices[0], bool):
+                raise IllegalSchedule(
+                    "knob", f"{field.name}={value!r}; allowed: {', '.join(map(repr, choices))}"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """All knobs by name."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Schedule:
+        """Build from knob names and values; unknown knobs raise `IllegalSchedule`."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise IllegalSchedule(
+                "knob", f"unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+            )
+        return cls(**data)
+
+    def replace(self, **changes: Any) -> Schedule:
+        """A copy with some knobs changed."""
+        return dataclasses.replace(self, **changes)
+
+    def __str__(self) -> str:
+        """Only the knobs that differ from their defaults, e.g. ``order=chunk warps=8``."""
+        parts = [
+            f"{field.name}={getattr(self, field.name)}"
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return " ".join(parts) or "default"

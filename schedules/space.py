@@ -1,0 +1,281 @@
+"""Search spaces: which knobs mean something for a kernel, and which of their values are legal.
+
+Choices, order and help of a knob come from its declaration in `schedule.Schedule`; the one table
+here, `KNOBS`, says which kernel and back end reads it. `check` is the legality rule that the tuner,
+the config store and the cost model share: what it lets through, lowering accepts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hsa_compiler.schedules.defaults import generic
+from hsa_compiler.schedules.footprint import (
+    MIN_ROWS,
+    KernelShape,
+    check_resources,
+    chunk_size,
+)
+from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.problem import Problem
+from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule, Schedule
+
+BACKENDS = ("triton", "tvm")
+
+
+@dataclass(frozen=True)
+class KernelKnobs:
+    """The knobs that one kernel reads: on every back end, on Triton alone, on TVM alone.
+
+    `orders` are the loop orders it has a lowering for; a kernel with one order does not search it.
+    """
+
+    orders: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+    triton: tuple[str, ...] = ()
+    tvm: tuple[str, ...] = ()
+
+    def names(self, backend: str) -> tuple[str, ...]:
+        """Knob names in search order for ``"triton"`` or ``"tvm"``."""
+        own = self.triton if backend == "triton" else self.tvm
+        return ("order", *self.shared, *own)
+
+
+KNOBS: dict[str, KernelKnobs] = {
+    "select": KernelKnobs(
+        ("token",), ("tokens", "chunk_block", "dim_block"), ("warps", "stages"), ("lanes", "unroll")
+    ),
+    "weigh": KernelKnobs(("token",), ("dim_block",), ("warps",)),
+    "attend": KernelKnobs(("token",), ("chunk_tile",), ("warps", "stages"), ("lanes", "unroll")),
+    "attend_grad_q": KernelKnobs(
+        ("token",), ("chunk_tile",), ("warps", "stages"), ("lanes", "unroll")
+    ),
+    "invert_index": KernelKnobs(("token",), ("index_blocks",), ("warps",)),
+    "attend_grad_kv": KernelKnobs(
+        ("chunk",),
+        ("pairs", "chunk_tile"),
+        ("split", "combine", "warps", "stages"),
+        ("lanes", "unroll"),
+    ),
+    "weigh_grad": KernelKnobs(("token",), ("dim_block",), ("warps",)),
+    "landmark_grad": KernelKnobs(
+        ("chunk",), ("pairs", "dim_block"), ("split", "combine", "warps", "stages")
+    ),
+}
+
+#: Values of a knob that one kernel takes, where they are fewer than the knob's own choices.
+LIMITS: dict[tuple[str, str], tuple[Any, ...]] = {("select", "tokens"): (16, 32, 64, 128)}
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One axis of a search space: its name, legal values in order, and help text.
+
+    `ordinal` says that neighbouring values behave alike, so a sampler may treat it as a number.
+    """
+
+    name: str
+    choices: tuple[Any, ...]
+    ordinal: bool
+    doc: str
+
+
+def knobs(kind: str, backend: str) -> tuple[Knob, ...]:
+    """The axes of kernel `kind` on `backend`; a knob with one legal value is not an axis."""
+    fields = {field.name: field for field in dataclasses.fields(Schedule)}
+    axes = []
+    for name in KNOBS[kind].names(backend):
+        choices = allowed(kind, backend, name)
+        if len(choices) > 1:
+            meta = fields[name].metadata
+            axes.append(Knob(name, choices, meta["ordinal"], meta["doc"]))
+    return tuple(axes)
+
+
+@functools.cache
+def allowed(kind: str, backend: str, name: str) -> tuple[Any, ...]:
+    """The values knob `name` may take for a kernel; for a knob it does not read, the default."""
+    field = next(f for f in dataclasses.fields(Schedule) if f.name == name)
+    if name == "order":
+        return KNOBS[kind].orders
+    if name not in KNOBS[kind].names(backend):
+        return (field.default,)
+    if name == "combine":
+        return ("none", "atomic")
+    return LIMITS.get((kind, name), field.metadata["choices"])
+
+
+def canonical(kind: str, backend: str, schedule: Schedule) -> Schedule:
+    """The same kernel with every knob it does not read at its default, so equal kernels compare
+    equal."""
+    read = KNOBS[kind].names(backend)
+    return Schedule(**{name: getattr(schedule, name) for name in read})
+
+
+def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
+    """The schedule that stands for all that give the same kernel for this problem.
+
+    Beside `canonical`: tiles larger than a dim hold the whole dim, a block of chunks holds at least
+    K, and a step of pairs fills at least the fewest rows of a matrix product.
+    """
+    shape = KernelShape.of(problem)
+    kind, read = problem.kind, KNOBS[problem.kind].names(backend)
+    least = {
+        "chunk_block": shape.top_k if kind == "select" else 1,
+        "pairs": -(-MIN_ROWS // shape.row_group) if backend == "triton" else 1,
+    }
+    changes: dict[str, Any] = {}
+    for name, bound in least.items():
+        if name in read:
+            choices = allowed(kind, backend, name)
+            fits = [c for c in choices if c >= bound] or [choices[-1]]
+            changes[name] = max(getattr(schedule, name), fits[0])
+    if "dim_block" in read:
+        choices = allowed(kind, backend, "dim_block")
+        fits = [c for c in choices if c >= shape.retrieval_dim] or [choices[-1]]
+        changes["dim_block"] = min(schedule.dim_block, fits[0])
+    return canonical(kind, backend, adapted(problem, schedule).replace(**changes))
+
+
+def knob_values(kind: str, backend: str, schedule: Schedule) -> dict[str, Any]:
+    """The knobs that the kernel reads, by name: the JSON form of a tuned schedule."""
+    return {name: getattr(schedule, name) for name in KNOBS[kind].names(backend)}
+
+
+def check(
+    problem: Problem, schedule: Schedule, backend: str, hardware: Hardware | None = None
+) -> None:
+    """Refuse a schedule that cannot be lowered or, with `hardware` given, cannot run.
+
+    Raises:
+        IllegalSchedule: kind ``"order"``, ``"knob"``, ``"combine"``, ``"split"``,
+            ``"chunk_tile"``, ``"shared_memory"``, ``"registers"`` or ``"target"``; the message
+            gives the reason.
+    """
+    check_knobs(problem.kind, schedule, backend)
+    check_resources(problem, schedule, backend, hardware)
+
+
+def check_knobs(kind: str, schedule: Schedule, backend: str) -> None:
+    """The part of `check` that needs no problem: every knob's value, and how they go together.
+
+    Raises:
+        IllegalSchedule: kind ``"order"``, ``"knob"``, ``"combine"``, ``"split"`` or ``"target"``.
+    """
+    if kind not in KNOBS:
+        raise IllegalSchedule("knob", f"no kernel {kind!r}; kernels: {', '.join(KERNELS)}")
+    if backend not in BACKENDS:
+        raise IllegalSchedule("target", f"no back end {backend!r}; known: {', '.join(BACKENDS)}")
+    if schedule.order not in KNOBS[kind].orders:
+        raise IllegalSchedule(
+            "order",
+            f"{kind} has no lowering in {schedule.order} order; "
+            f"it has: {', '.join(KNOBS[kind].orders)}",
+        )
+    for field in dataclasses.fields(Schedule):
+        value = getattr(schedule, field.name)
+        choices = allowed(kind, backend, field.name)
+        if value not in choices:
+            raise IllegalSchedule(
+                "knob",
+                f"{field.name}={value!r} for {kind} on {backend}; "
+                f"allowed: {', '.join(map(repr, choices))}",
+            )
+    if (schedule.split > 0) != (schedule.combine == "atomic"):
+        raise IllegalSchedule(
+            "combine",
+            f"split={schedule.split} with combine={schedule.combine!r}: programs that share a "
+            "chunk (split > 0) need combine='atomic', and a whole chunk needs none",
+        )
+    if 0 < schedule.split < schedule.pairs:
+        raise IllegalSchedule(
+            "split", f"split={schedule.split} is less than one step of pairs={schedule.pairs}"
+        )
+
+
+def is_legal(
+    problem: Problem, schedule: Schedule, backend: str, hardware: Hardware | None = None
+) -> bool:
+    """Whether `check` passes."""
+    try:
+        check(problem, schedule, backend, hardware)
+    except IllegalSchedule:
+        return False
+    return True
+
+
+def legal_default(problem: Problem, backend: str, hardware: Hardware | None = None) -> Schedule:
+    """`defaults.generic`, with the largest chunk sub-tile and then the most stages that fit.
+
+    Raises:
+        IllegalSchedule: the literal default's own reason, when no smaller tile is legal either.
+    """
+    default = generic(problem.kind, backend)
+    tiles = (default.chunk_tile, 64, 32, 16) if "chunk_tile" in _read(problem, backend) else (0,)
+    for stages in range(default.stages, 0, -1):
+        for tile in tiles:
+            schedule = default.replace(chunk_tile=tile, stages=stages)
+            if is_legal(problem, schedule, backend, hardware):
+                return schedule
+    check(problem, default, backend, hardware)
+    return default
+
+
+def adapted(problem: Problem, schedule: Schedule) -> Schedule:
+    """A schedule of another shape class for this problem: a sub-tile as large as the chunk becomes
+    the whole chunk."""
+    if schedule.chunk_tile and schedule.chunk_tile >= chunk_size(problem.group.program):
+        return schedule.replace(chunk_tile=0)
+    return schedule
+
+
+def _read(problem: Problem, backend: str) -> tuple[str, ...]:
+    return KNOBS[problem.kind].names(backend)
+
+
+def candidates(kind: str, backend: str) -> Iterator[Schedule]:
+    """Every combination of knob values, legal or not, in a fixed order; `combine` follows from
+    `split`."""
+    names = [name for name in KNOBS[kind].names(backend) if name != "combine"]
+    axes = [allowed(kind, backend, name) for name in names]
+    for values in itertools.product(*axes):
+        knobs_of_one = dict(zip(names, values, strict=True))
+        combine = "atomic" if knobs_of_one.get("split") else "none"
+        yield Schedule(**knobs_of_one, combine=combine)
+
+
+def feasible(
+    problem: Problem, backend: str, hardware: Hardware | None = None
+) -> tuple[Schedule, ...]:
+    """All legal schedules of a problem in a fixed order, each kernel once (`normal`)."""
+    return tuple(
+        schedule
+        for schedule in candidates(problem.kind, backend)
+        if schedule == normal(problem, backend, schedule)
+        and is_legal(problem, schedule, backend, hardware)
+    )
+
+
+def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, ...]:
+    """Schedules one move away: the next value of an ordinal knob, any value of a categorical one.
+
+    `split` and `combine` move together, since one means nothing without the other.
+    """
+    moves = []
+    for knob in knobs(kind, backend):
+        value = getattr(schedule, knob.name)
+        at = knob.choices.index(value)
+        steps = (at - 1, at + 1) if knob.ordinal else range(len(knob.choices))
+        for step in steps:
+            if not 0 <= step < len(knob.choices) or step == at or knob.name == "combine":
+                continue
+            changes: dict[str, Any] = {knob.name: knob.choices[step]}
+            if knob.name == "split":
+                changes["combine"] = "atomic" if knob.choices[step] else "none"
+            moves.append(schedule.replace(**changes))
+    return tuple(moves)

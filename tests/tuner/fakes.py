@@ -1,0 +1,191 @@
+"""Synthetic search spaces and workers' benches: the tuner's machinery without any compiler."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hsa_compiler.errors import HSAError
+from hsa_compiler.schedules.hardware import host_cpu
+from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+from hsa_compiler.schedules.space import Knob
+from hsa_compiler.tuner.correctness import WrongResult
+from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
+from hsa_compiler.tuner.measure import Timing
+from hsa_compiler.tuner.results import KernelResult
+from hsa_compiler.tuner.search_space import SearchSpace
+from hsa_compiler.tuner.session import Request, run
+from hsa_compiler.tuner.shapes import Shape
+
+AXES = (
+    Knob("tokens", (1, 2, 4, 8, 16, 32), True, ""),
+    Knob("pairs", (1, 2, 4, 8, 16, 32, 64), True, ""),
+    Knob("warps", (1, 2, 4, 8), True, ""),
+    Knob("stages", (1, 2, 3, 4), True, ""),
+    Knob("lanes", ("rows", "cols"), False, ""),
+)
+GENERIC = Schedule(tokens=1, pairs=1, warps=1, stages=1)
+PLANNED = Schedule(tokens=8, pairs=8, warps=1, stages=1)
+BEST = Schedule(tokens=16, pairs=16, warps=4, stages=3, lanes="cols")
+
+
+def is_legal(schedule: Schedule) -> bool:
+    """A synthetic resource limit that refuses about a fifth of the grid."""
+    return schedule.tokens * schedule.warps <= 64
+
+
+def moves(schedule: Schedule) -> tuple[Schedule, ...]:
+    """One step along each axis."""
+    found = []
+    for axis in AXES:
+        at = axis.choices.index(getattr(schedule, axis.name))
+        steps = (at - 1, at + 1) if axis.ordinal else range(len(axis.choices))
+        found += [
+            schedule.replace(**{axis.name: axis.choices[step]})
+            for step in steps
+            if 0 <= step < len(axis.choices) and step != at
+        ]
+    return tuple(found)
+
+
+def small_space(axes: tuple[Knob, ...] = AXES[:2]) -> SearchSpace:
+    """A few dozen points."""
+    return SearchSpace(axes, GENERIC, is_legal, moves)
+
+
+def large_space() -> SearchSpace:
+    """1344 points, more than are enumerated."""
+    return SearchSpace(AXES, GENERIC, is_legal, moves)
+
+
+def model_ms(schedule: Schedule) -> float:
+    """A smooth synthetic time with its minimum at `BEST`."""
+    time_ms = 1.0
+    for axis in AXES:
+        at = axis.choices.index(getattr(schedule, axis.name))
+        best = axis.choices.index(getattr(BEST, axis.name))
+        time_ms *= 1 + 0.15 * abs(at - best) ** 1.5
+    return time_ms
+
+
+class FakeBench:
+    """Times by `model_ms`; misbehaves as the task tells for a value of `pairs`.
+
+    Task: {"plant": {"<pairs>": "hang" | "exit" | "wrong" | "raise" | "illegal" | "cuda"},
+    "sleep": seconds per candidate, "log": file that takes one line per evaluation}.
+    """
+
+    def setup(self, task: dict[str, Any]) -> dict[str, Any]:
+        if task.get("broken"):
+            raise HSAError("these inputs cannot be made")
+        self.task = task
+        return {"pid": os.getpid(), "threads": os.environ["TVM_NUM_THREADS"]}
+
+    def evaluate(
+        self, schedule: Schedule, best_ms: float | None, stage: Callable[[str], None]
+    ) -> tuple[Timing, float]:
+        if "log" in self.task:
+            with Path(self.task["log"]).open("a") as log:
+                log.write(json.dumps(schedule.to_json()) + "\n")
+        deed = self.task.get("plant", {}).get(str(schedule.pairs))
+        if deed == "hang_compile":
+            time.sleep(3600)
+        if deed == "illegal":
+            raise IllegalSchedule("shared_memory", "needs 1 MiB")
+        stage("run")
+        time.sleep(self.task.get("sleep", 0))
+        if deed == "hang":
+            time.sleep(3600)
+        if deed == "exit":
+            print("about to go")
+            os._exit(3)
+        if deed == "wrong":
+            raise WrongResult("out is off by 0.5")
+        if deed == "raise":
+            raise ZeroDivisionError("a bug in a kernel")
+        if deed == "cuda":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return Timing(model_ms(schedule), 0.01, 20), 1e-7
+
+    def race(
+        self, schedules: Mapping[str, Schedule], rounds: int, seconds: float, seed: int
+    ) -> dict[str, list[float]]:
+        return {
+            name: [model_ms(schedule) * (1 + 0.001 * at) for at in range(rounds)]
+            for name, schedule in schedules.items()
+        }
+
+
+class SessionBench(FakeBench):
+    """A `FakeBench` for whole runs. Its deeds come from the variable FAKE_BENCH as JSON, with
+    "times" on top: milliseconds by the schedule's text, 1.0 for any other."""
+
+    def setup(self, bench_task: BenchTask) -> BenchInfo:
+        super().setup(json.loads(os.environ.get("FAKE_BENCH", "{}")))
+        return BenchInfo(union=1.3, hardware=host_cpu())
+
+    def evaluate(
+        self, schedule: Schedule, best_ms: float | None, stage: Callable[[str], None]
+    ) -> tuple[Timing, float]:
+        _, error = super().evaluate(schedule, best_ms, stage)
+        return Timing(self.milliseconds(schedule), 0.01, 20), error
+
+    def race(
+        self, schedules: Mapping[str, Schedule], rounds: int, seconds: float, seed: int
+    ) -> dict[str, list[float]]:
+        if self.task.get("race") == "exit":
+            os._exit(4)
+        jitter = [1 + 0.001 * ((at * 7) % 5) for at in range(rounds)]
+        return {
+            name: [self.milliseconds(schedule) * factor for factor in jitter]
+            for name, schedule in schedules.items()
+        }
+
+    def milliseconds(self, schedule: Schedule) -> float:
+        return float(self.task.get("times", {}).get(str(schedule), 1.0))
+
+
+class SilentView:
+    """Collects what a run shows."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.results: list[KernelResult] = []
+
+    def begin(self, *_: object) -> None: ...
+
+    def update(self, *_: object) -> None: ...
+
+    def end(self, result: KernelResult) -> None:
+        self.results.append(result)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def tick(self) -> None: ...
+
+
+#: Small enough that planning takes no time.
+SHAPE = Shape("probe", L=64, Hq=4, H=2, D=16, S=16, K=4, dtype="fp32")
+
+
+def request(folder: Path, **changes: Any) -> Request:
+    """A run of one kernel with the fake bench, all files under `folder`."""
+    given = {
+        "device": "cpu",
+        "shapes": (SHAPE,),
+        "kernels": ("attend",),
+        "storage": str(folder / "journal"),
+        "out": folder / "out",
+        "bench": "tests.tuner.fakes:SessionBench",
+    }
+    return Request(**(given | changes))
+
+
+if __name__ == "__main__":
+    run(request(Path(sys.argv[1])), SilentView())
