@@ -1,6 +1,6 @@
 """The program IR: what to compute, before anyone decides how. `core.py` opens with its grammar."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "ir":
     raise ImportError("import hsa_compiler.ir, not ir")
@@ -12,6 +12,9 @@ from .errors import IRError
 from .fusion import fuse_groups
 from .parser import parse
 from .verifier import verify
+
+if TYPE_CHECKING:
+    from .interpreter import interpret as interpret
 
 __all__ = ["Builder", "IRError", "KernelGroup", "Op", "Program", "TensorType", "Value",
            "differentiate", "fuse_groups", "interpret", "parse", "saved_for_backward", "verify"]

@@ -37,16 +37,23 @@ def fuse_groups(program: Program) -> tuple[KernelGroup, ...]:
             if counted.count(op_kind) > 1:
                 raise IRError(f"op {op_kind}: fits no kernel: expected one in a program "
                               f"(kernel {kind}), given {counted.count(op_kind)}")
-    bodies = {kind: _with_recomputed(ops, program) for kind, ops in members.items() if ops}
+    # A row_dot alone is not worth a launch: the kernel that reads it computes it.
+    recomputed = [op for op in program.ops if op.spec.group is None]
+    for kind, ops in members.items():
+        if ops and all(op.kind == "row_dot" for op in ops):
+            recomputed += ops
+            members[kind] = []
+    bodies = {kind: _with_recomputed(ops, program, recomputed)
+              for kind, ops in members.items() if ops}
     return tuple(KernelGroup(kind, _group_program(kind, bodies, program)) for kind in bodies)
 
 
-def _with_recomputed(ops: list[Op], program: Program) -> list[Op]:
-    """The ops and all recomputed ones they read, in the program's order."""
+def _with_recomputed(ops: list[Op], program: Program, recomputed: list[Op]) -> list[Op]:
+    """The ops and all of the recomputed ones they need, in the program's order."""
     needed = {value.name for op in ops for _, value in op.operands}
     found = list(ops)
     for op in reversed(program.ops):
-        if op.spec.group is None and needed & {value.name for value in op.results}:
+        if op in recomputed and needed & {value.name for value in op.results}:
             found.append(op)
             needed |= {value.name for _, value in op.operands}
     return [op for op in program.ops if op in found]

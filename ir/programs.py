@@ -99,6 +99,9 @@ def hsa_program(retrieve: RetrieveOptions, attention: AttentionOptions,
 
 
 def _retrieve(b: Builder, o: RetrieveOptions) -> dict[str, Value]:
+    if o.normalize is None and o.rank_scale:
+        raise IRError(f"program {b.name}: expected no rank_scale without a normalization, "
+                      "given rank_scale=True with normalize=None")
     q = b.input("q_slc", o.dtype, "B R Hr Dr")
     landmarks = b.input("landmarks", o.dtype, "B C Hm Dr")
     scores = b.emit(

@@ -68,7 +68,8 @@ def _tiles(c: Call, indices: Tensor) -> Iterator[_Tile]:
             if start is not None:
                 begin = F.pad(start.long(), (0, 1))[chosen]
             where = (i_batch, begin.masked_fill(empty, k.shape[1])[..., None] + at, i_head)
-            s = c.scale * torch.einsum("btand,btasd->btans", q_tile, keys[where])
+            keys_tile = keys[where]
+            s = c.scale * torch.einsum("btand,btasd->btans", q_tile, keys_tile)
             s = s.masked_fill(empty[..., None, None], -torch.inf)
             if c.op.attr("hide_last"):
                 s[..., -1] = -torch.inf
@@ -77,7 +78,7 @@ def _tiles(c: Call, indices: Tensor) -> Iterator[_Tile]:
                 lse = torch.logaddexp(lse, torch.zeros_like(lse)).masked_fill(
                     empty[..., None], -torch.inf)
             p = share(s, lse[..., None])
-            yield _Tile(tokens, slot, q_tile, keys[where], values[where], p, lse, where)
+            yield _Tile(tokens, slot, q_tile, keys_tile, values[where], p, lse, where)
 
 
 def _grad_scores(c: Call, tile: _Tile) -> Tensor:

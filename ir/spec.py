@@ -3,7 +3,8 @@
 A row reads `name: dtype[dims]`. The letters of `dims` are local to the op: the same letter means
 the same size. `T` is the program's data dtype; "?" marks an optional operand; `name?x` is a
 result that is present exactly when operand `x` is, or attribute `x` is true. Letters that stand
-in results only (the index heads of `select`) are chosen by whoever builds the op.
+in results only (the index heads of `select`) are chosen by whoever builds the op. `[...]` is any
+shape, the same wherever it stands.
 
 Heads divide each other: query head hq uses KV head hq*H//Hq, weight head hq*Hw//Hq and index head
 hq*Hi//Hq; weight head hw uses score head hw*Hr//Hw; score head hr uses landmark head hr*Hm//Hr
@@ -18,11 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from .dims import Dim, dim_names, is_name
 
 Scalar = int | float | bool | str
 FLOATS = ("fp32", "bf16", "fp16", "fp64")
+ANY = "..."  # in place of dims
 DTYPES = (*FLOATS, "i32", "i64", "u32", "bool")
 GROUP_KINDS = ("select", "weigh", "attend", "attend_grad_q", "invert_index", "attend_grad_kv",
                "weigh_grad", "landmark_grad")  # in the order of their dependencies
@@ -79,11 +82,11 @@ class OpSpec:
         return tuple(p for p in self.results if p.when is None
                      or p.when in operands or attrs.get(p.when) is True)
 
-    @property
+    @cached_property
     def free_dims(self) -> tuple[str, ...]:
         """Letters of the results that no operand's shape names, in order."""
         bound = {d for p in self.operands for d in p.dims if is_name(d)}
-        found = [n for p in self.results for d in p.dims for n in dim_names(d)]
+        found = [n for p in self.results for d in p.dims if d != ANY for n in dim_names(d)]
         return tuple(dict.fromkeys(n for n in found if n not in bound))
 
 
@@ -236,9 +239,9 @@ _op("fuse_joint",
 
 # ------------------------------------------------------------------------------- gradients
 _op("add",
-    "a: fp32[B,R,Hx,K]; b: fp32[B,R,Hx,K]",
-    "sum: fp32[B,R,Hx,K]",
-    "a + b, where a value of the slots receives two gradients",
+    "a: fp32[...]; b: fp32[...]",
+    "sum: fp32[...]",
+    "a + b, where slots, weights or local_weight receive two gradients",
     group="weigh_grad")
 
 _op("invert_index",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from .core import Op, Program, TensorType, Value
 from .dims import Dim, dim_names, evaluate, is_name, parse_dim, substitute
 from .errors import IRError
-from .spec import FLOATS, Pattern
+from .spec import ANY, FLOATS, Pattern
 
 
 def verify(program: Program, dims: Mapping[str, int] | None = None) -> Program:
@@ -72,7 +73,7 @@ def infer_results(op: Op, dims: Mapping[str, Dim]) -> list[tuple[str, TensorType
     bound = {**{name: name for name in op.spec.free_dims}, **dims, **bound}
     found = []
     for pattern in op.spec.results_of({name for name, _ in op.operands}, op.all_attrs):
-        shape = tuple(substitute(dim, bound) for dim in pattern.dims)
+        shape = tuple(substitute(dim, bound) for dim in _dims_of(pattern, int(bound.get(ANY, 0))))
         found.append((pattern.name, TensorType(
             (dtype or "fp32") if pattern.dtype == "T" else pattern.dtype, shape)))
     return found
@@ -98,6 +99,9 @@ def _bind_operands(op: Op) -> tuple[dict[str, Dim], str | None]:
         if attr.choices and number not in attr.choices:
             raise IRError(f"op {op.kind}: attribute {name}: expected one of "
                           f"{', '.join(map(str, attr.choices))}, given {number!r}")
+        if isinstance(number, float) and not math.isfinite(number):
+            raise IRError(f"op {op.kind}: attribute {name}: expected a finite number, "
+                          f"given {number!r}")
         if attr.least is not None and int(number) < attr.least:
             raise IRError(f"op {op.kind}: attribute {name}: expected at least {attr.least}, "
                           f"given {number!r}")
@@ -120,20 +124,22 @@ def _match(op: Op, role: str, pattern: Pattern, value: Value, bound: dict[str, D
            dtype: str | None) -> str | None:
     """Binds the pattern's letters to the value's dims; returns the op's data dtype."""
     type_ = value.type
-    allowed = pattern.dtype if pattern.dtype != "T" else dtype or FLOATS
-    fits = type_.dtype == allowed or (type_.dtype in allowed and not isinstance(allowed, str))
-    fits = fits and len(type_.shape) == len(pattern.dims)
-    if fits:
-        fits = all(_match_dim(dim, given, bound)
-                   for dim, given in zip(pattern.dims, type_.shape, strict=True))
-    if not fits:
-        expected = TensorType.__str__(TensorType(
-            allowed if isinstance(allowed, str) else "fp32",
-            tuple(substitute(dim, bound) for dim in pattern.dims)))
-        if not isinstance(allowed, str):
-            expected = expected.replace("fp32", "|".join(FLOATS), 1)
-        raise IRError(f"op {op.kind}: {role} {pattern.name}: expected {expected}, given {value}")
+    allowed = (pattern.dtype,) if pattern.dtype != "T" else (dtype,) if dtype else FLOATS
+    dims = _dims_of(pattern, len(type_.shape))
+    fits = type_.dtype in allowed and len(type_.shape) == len(dims)
+    if pattern.dims == (ANY,):
+        fits = fits and bound.setdefault(ANY, len(dims)) == len(dims)
+    if not fits or not all(_match_dim(dim, given, bound)
+                           for dim, given in zip(dims, type_.shape, strict=True)):
+        shape = ",".join(str(substitute(dim, bound)) for dim in dims)
+        raise IRError(f"op {op.kind}: {role} {pattern.name}: expected {'|'.join(allowed)}"
+                      f"[{shape}], given {value}")
     return type_.dtype if pattern.dtype == "T" else dtype
+
+
+def _dims_of(pattern: Pattern, rank: int) -> tuple[Dim, ...]:
+    """The pattern's dims; letters of their own where any shape will do."""
+    return tuple(f"d{i}" for i in range(rank)) if pattern.dims == (ANY,) else pattern.dims
 
 
 def _match_dim(pattern: Dim, given: Dim, bound: dict[str, Dim]) -> bool:
@@ -141,7 +147,7 @@ def _match_dim(pattern: Dim, given: Dim, bound: dict[str, Dim]) -> bool:
         if all(name in bound for name in dim_names(pattern)):
             return substitute(pattern, bound) == given
         if isinstance(given, int):
-            return True  # a number does not tell its factors; checked once they are known
+            return True  # a number does not tell its factors, and they are not known otherwise
         ours, theirs = parse_dim(pattern), parse_dim(given)
         return [len(p) for p in ours] == [len(p) for p in theirs] and all(
             _match_dim(a, b, bound)
@@ -150,7 +156,7 @@ def _match_dim(pattern: Dim, given: Dim, bound: dict[str, Dim]) -> bool:
 
 
 def _check_sizes(op: Op, bound: Mapping[str, Dim], dims: Mapping[str, int]) -> None:
-    sizes = {letter: evaluate(dim, dims) for letter, dim in bound.items()}
+    sizes = {letter: evaluate(dim, dims) for letter, dim in bound.items() if letter != ANY}
     if "query_block" in op.spec.attrs and {"R", "L"} <= sizes.keys():
         block = int(op.attr("query_block"))
         _same_count(op, "R", sizes["R"], f"ceil(L / {block})", -(-sizes["L"] // block))
@@ -170,7 +176,7 @@ def _number(dim: Dim | None, dims: Mapping[str, int] | None) -> int | None:
 
 
 def _plain(dim: Dim) -> bool:
-    return isinstance(dim, int) or is_name(dim)
+    return isinstance(dim, int) or is_name(dim) or dim == ANY
 
 
 def _define(defined: dict[str, Value], value: Value, where: str) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor
 from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.model.config import (
     SCHEMA_VERSION,
+    Backend,
     HSAConfig,
     check_schema,
     read_json,
@@ -70,7 +71,9 @@ class Checkpoint:
         except (OSError, SafetensorError) as err:
             raise ConfigError(f"{path}: cannot be read: {err}") from err
 
-    def load_model(self, device: torch.device | str, backend: str | None = None) -> HSAUltraLong:
+    def load_model(
+        self, device: torch.device | str, backend: Backend | None = None
+    ) -> HSAUltraLong:
         """The model in evaluation mode; `backend` replaces its attention backend."""
         config = self.model
         if backend is not None:

@@ -63,7 +63,8 @@ class ByteCorpus:
                 f"{length}: give more text, or a smaller sequence length"
             )
         starts = rng.integers(len(self.train) - length - 1, size=batch)
-        return self.train[starts[:, None] + np.arange(length + 1)].astype(np.int64)
+        rows: np.ndarray = self.train[starts[:, None] + np.arange(length + 1)].astype(np.int64)
+        return rows
 
     def held_out_rows(self, length: int, most: int) -> np.ndarray:
         """The first held-out bytes as rows int64 [n, length + 1] that overlap by one token.
@@ -77,7 +78,8 @@ class ByteCorpus:
                 f"of {length}: give more text, or a smaller sequence length"
             )
         index = np.arange(rows)[:, None] * length + np.arange(length + 1)
-        return self.held_out[index].astype(np.int64)
+        found: np.ndarray = self.held_out[index].astype(np.int64)
+        return found
 
 
 def is_text(data: bytes) -> bool:

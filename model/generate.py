@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ def prefill(
     """Feed tokens [B, L >= 1] through the model in segments; logits [B, vocab] after the last."""
     if segment < 1:
         raise InputError(f"segment = {segment}: give at least 1")
-    for part in tokens.split(segment, dim=1):
+    for part in torch.split(tokens, segment, dim=1):
         hidden = model.hidden(part, cache=cache, zero_hsa=zero_hsa)
     return model.logits(hidden[:, -1])
 
@@ -78,9 +79,7 @@ def choose(logits: Tensor, temperature: float, top_p: float, generator: torch.Ge
     return order.gather(-1, pick).squeeze(-1)
 
 
-def stream_text(
-    model: HSAUltraLong, prompt: str, max_new: int, **options: float | int
-) -> Iterator[str]:
+def stream_text(model: HSAUltraLong, prompt: str, max_new: int, **options: Any) -> Iterator[str]:
     """Continue a text with a byte-vocabulary model; ends at EOS or after `max_new` bytes.
 
     Yields text as soon as its UTF-8 bytes are complete; what is no text becomes U+FFFD.

@@ -28,8 +28,6 @@ from hsa_compiler.model.cache import Cache
 from hsa_compiler.model.config import HSAConfig
 from hsa_compiler.runtime.api import hsa_attention
 
-# --- parts ----------------------------------------------------------------------------------------
-
 
 class RMSNorm(nn.Module):
     """x / rms(x) * weight over the last dim, in fp32; the result has x's dtype."""
@@ -42,22 +40,24 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., dim] -> [..., dim]."""
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return (wide * scale * self.weight).to(x.dtype)
+        return F.rms_norm(wide, self.weight.shape, self.weight, self.eps).to(x.dtype)
 
 
 class SwiGLU(nn.Module):
-    """down(silu(gate(x)) * up(x))."""
+    """Pre-norm MLP: down(silu(gate(h)) * up(h)) with h = norm(x), to be added to x."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, eps: float) -> None:
         super().__init__()
+        self.norm = RMSNorm(width, eps)
         self.gate = nn.Linear(width, hidden, bias=False)
         self.up = nn.Linear(width, hidden, bias=False)
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., width] -> [..., width]."""
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        h = self.norm(x)
+        out: Tensor = self.down(F.silu(self.gate(h)) * self.up(h))
+        return out
 
 
 class Rope(NamedTuple):
@@ -127,7 +127,12 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, mask: Tensor)
     return out.reshape(batch, blocks * rows, heads, dim)[:, :length]
 
 
-# --- blocks ---------------------------------------------------------------------------------------
+class Memory(NamedTuple):
+    """Encoded chunks: k, v [B, C*S, H, D] and landmarks [B, C, Hr, Dr]."""
+
+    k: Tensor
+    v: Tensor
+    landmarks: Tensor
 
 
 class Step(NamedTuple):
@@ -135,7 +140,9 @@ class Step(NamedTuple):
 
     rope: Rope
     mask: Tensor
+    start: int  # position of the first token
     cache: Cache | None
+    memory: Memory | None  # None: no chunk is full yet, HSA layers retrieve exact zeros
 
 
 class WindowSublayer(nn.Module):
@@ -161,7 +168,8 @@ class WindowSublayer(nn.Module):
         v = self.v(h).unflatten(-1, (c.window_kv_heads, c.head_dim))
         if step.cache is not None:
             k, v = step.cache.extend_window(self.index, k, v)
-        return self.out(window_attention(q, k, v, c.window, step.mask).flatten(-2))
+        out: Tensor = self.out(window_attention(q, k, v, c.window, step.mask).flatten(-2))
+        return out
 
 
 class WindowBlock(nn.Module):
@@ -170,13 +178,13 @@ class WindowBlock(nn.Module):
     def __init__(self, config: HSAConfig, index: int) -> None:
         super().__init__()
         self.attention = WindowSublayer(config, index)
-        self.mlp_norm = RMSNorm(config.width, config.norm_eps)
-        self.mlp = SwiGLU(config.width, config.ffn)
+        self.mlp = SwiGLU(config.width, config.ffn, config.norm_eps)
 
     def forward(self, x: Tensor, step: Step) -> Tensor:
         """[B, L, width] -> [B, L, width]."""
         x = x + self.attention(x, step)
-        return x + self.mlp(self.mlp_norm(x))
+        out: Tensor = x + self.mlp(x)
+        return out
 
 
 class EncoderBlock(nn.Module):
@@ -191,8 +199,7 @@ class EncoderBlock(nn.Module):
         self.q_norm = RMSNorm(c.head_dim, c.norm_eps)
         self.k_norm = RMSNorm(c.head_dim, c.norm_eps)
         self.out = nn.Linear(inner, c.width, bias=False)
-        self.mlp_norm = RMSNorm(c.width, c.norm_eps)
-        self.mlp = SwiGLU(c.width, c.encoder_ffn or c.ffn)
+        self.mlp = SwiGLU(c.width, c.encoder_ffn or c.ffn, c.norm_eps)
 
     def forward(self, x: Tensor, rope: Rope) -> Tensor:
         """[chunks, S + 1, width] -> [chunks, S + 1, width]."""
@@ -201,15 +208,8 @@ class EncoderBlock(nn.Module):
         q, k = rope.turn(self.q_norm(q)), rope.turn(self.k_norm(k))
         o = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         x = x + self.out(o.transpose(1, 2).flatten(-2))
-        return x + self.mlp(self.mlp_norm(x))
-
-
-class Memory(NamedTuple):
-    """Encoded chunks: k, v [B, C*S, H, D] and landmarks [B, C, Hr, Dr]."""
-
-    k: Tensor
-    v: Tensor
-    landmarks: Tensor
+        out: Tensor = x + self.mlp(x)
+        return out
 
 
 class ChunkEncoder(nn.Module):
@@ -260,12 +260,11 @@ class HSALayer(nn.Module):
         self.q_norm = RMSNorm(c.head_dim, c.norm_eps)
         self.out = nn.Linear(c.heads * c.head_dim, c.width, bias=False)
         self.rank_scale = nn.Parameter(torch.zeros(())) if c.rank_scale else None
-        self.mlp_norm = RMSNorm(c.width, c.norm_eps)
-        self.mlp = SwiGLU(c.width, c.ffn)
+        self.mlp = SwiGLU(c.width, c.ffn, c.norm_eps)
 
-    def forward(self, x: Tensor, step: Step, memory: Memory | None, start: int) -> Tensor:
-        """[B, L, width] at positions start .. -> [B, L, width]; without memory o is exactly 0."""
-        c = self.config
+    def forward(self, x: Tensor, step: Step) -> Tensor:
+        """[B, L, width] -> [B, L, width]."""
+        c, memory = self.config, step.memory
         q_slc = self.retrieval(self.retrieval_norm(x))
         if self.window is not None:
             x = x + self.window(x, step)
@@ -284,26 +283,15 @@ class HSALayer(nn.Module):
                 weight_heads=c.weight_heads,
                 rank_scale=self.rank_scale,
                 window=c.window if c.window_aware else None,
-                q_offset=start,
+                q_offset=step.start,
                 deterministic=c.deterministic,
                 backend=c.attention_backend,
             )
+            assert isinstance(o, Tensor)
             y = x + self.out(o.flatten(-2))
-        return (x if c.bypass_residual else y) + self.mlp(self.mlp_norm(y))
+        out: Tensor = (x if c.bypass_residual else y) + self.mlp(y)
+        return out
 
-
-class Group(nn.Module):
-    """An HSA layer with its retrieval query, and the window blocks after it."""
-
-    def __init__(self, config: HSAConfig, index: int) -> None:
-        super().__init__()
-        self.hsa = HSALayer(config, index)
-        self.blocks = nn.ModuleList(
-            WindowBlock(config, index + 1 + i) for i in range(config.group_layers)
-        )
-
-
-# --- initialisation -------------------------------------------------------------------------------
 
 #: First match wins: parameter name pattern -> (distribution, scale as a function of the config).
 INIT: tuple[tuple[str, str, Callable[[HSAConfig], float]], ...] = (
@@ -319,22 +307,20 @@ def depth(config: HSAConfig) -> int:
     return config.lower_layers + config.groups * (1 + config.group_layers)
 
 
-# --- the model ------------------------------------------------------------------------------------
-
-
 class HSAUltraLong(nn.Module):
     """The language model. Parameters are made on the current default device, in fp32."""
 
     def __init__(self, config: HSAConfig) -> None:
         super().__init__()
         c, self.config = config, config
-        per_group = 1 + c.group_layers
         self.embedding = nn.Embedding(c.vocab_size, c.width)
         self.lower = nn.ModuleList(WindowBlock(c, i) for i in range(c.lower_layers))
         self.encoder = ChunkEncoder(c)
-        self.groups = nn.ModuleList(
-            Group(c, c.lower_layers + g * per_group) for g in range(c.groups)
-        )
+        self.upper = nn.ModuleList()
+        for _ in range(c.groups):
+            self.upper.append(HSALayer(c, c.lower_layers + len(self.upper)))
+            for _ in range(c.group_layers):
+                self.upper.append(WindowBlock(c, c.lower_layers + len(self.upper)))
         self.norm = RMSNorm(c.width, c.norm_eps)
         self.reset_parameters()
 
@@ -371,28 +357,24 @@ class HSAUltraLong(nn.Module):
         if tokens.ndim != 2 or tokens.shape[1] == 0:
             raise InputError(f"tokens have shape {tuple(tokens.shape)}: give [batch, length >= 1]")
         if cache is not None and torch.is_grad_enabled():
-            raise InputError(
-                "a cache is for inference: call the model under torch.inference_mode()"
-            )
+            raise InputError("a cache is for inference: use torch.inference_mode()")
         length, start = tokens.shape[1], cache.position if cache is not None else 0
         past = min(start, c.window)
         x = self.embedding(tokens)
         rope = Rope.at(start, length, c.head_dim, c.rope_theta, x)
-        step = Step(rope, band_mask(length, past, c.window, x.device), cache)
+        step = Step(rope, band_mask(length, past, c.window, x.device), start, cache, None)
 
         for block in self.lower:
             x = self._run(block, x, step)
         memory = self._memory(x, cache)
-        if zero_hsa:
-            memory = None
-        for group in self.groups:
-            x = self._run(group.hsa, x, step, memory, start)
-            for block in group.blocks:
-                x = self._run(block, x, step)
+        step = step._replace(memory=None if zero_hsa else memory)
+        for block in self.upper:
+            x = self._run(block, x, step)
 
         if cache is not None:
             cache.position += length
-        return self.norm(x)
+        out: Tensor = self.norm(x)
+        return out
 
     def _memory(self, x: Tensor, cache: Cache | None) -> Memory | None:
         """Encode the full chunks of x [B, L, width]; None while there is no full chunk."""

@@ -126,7 +126,8 @@ class NiahTask:
         not all fit, there are fewer questions, then fewer needles.
         """
         asked = self.question_length + self.value_digits + 1
-        needles = int(rng.integers(1, self.needles + 1))
+        # Half the sequences hold one needle: finding digits at all is learnt before keys are.
+        needles = 1 if rng.random() < 0.5 else int(rng.integers(1, self.needles + 1))
         questions = max(1, min(self.questions, (size - needles * self.needle_length) // asked))
         needles = max(1, min(needles, (size - questions * asked) // self.needle_length))
         is_needle = np.zeros(needles + questions, dtype=bool)

@@ -44,17 +44,42 @@ NEEDLE_CPU = TrainConfig(
 
 #: The needle task on a GPU, up to four needles a sequence of which any may be asked.
 NEEDLE_GPU = TrainConfig(
-    steps=4000,
-    batch_tokens=65536,
+    steps=5000,
+    batch_tokens=32768,
     stages=((0.0, 256), (0.3, 512), (0.5, 1024), (0.7, 2048)),
     lr=2e-3,
     warmup=0.02,
     precision="bf16",
     synthetic=1.0,
     task=NiahTask(needles=4, questions=8),
-    log_every=50,
+    log_every=100,
+    save_every=2500,
+)
+
+
+#: The published 345M run: 128 sequences of 8K a step, 5 % of them synthetic.
+PUBLISHED_345M = TrainConfig(
+    steps=100_000,
+    batch_tokens=128 * 8192,
+    micro_tokens=16384,
+    stages=((0.0, 8192),),
+    lr=3e-4,
+    warmup=0.01,
+    precision="bf16",
+    synthetic=0.05,
+    task=NiahTask(needles=6, questions=2),
     save_every=1000,
 )
+
+
+def recipe(model: str, device: str, text: bool) -> TrainConfig:
+    """The run that fits a preset, a device ("cpu" or "cuda...") and whether there is text."""
+    on_gpu = torch.device(device).type == "cuda"
+    if model == "345m":
+        return PUBLISHED_345M if text else dataclasses.replace(PUBLISHED_345M, synthetic=1.0)
+    if not text:
+        return NEEDLE_GPU if on_gpu else NEEDLE_CPU
+    return dataclasses.replace(TEXT, precision="bf16" if on_gpu else "fp32")
 
 
 def train_needle(
@@ -75,9 +100,7 @@ def train_needle(
     first, and its schedules follow. Returns plain data: parameters, steps, seconds, reach, and
     per length what was found with 0 and 3 distractors, and with the HSA output zeroed.
     """
-    if config is None:
-        config = NEEDLE_GPU if torch.device(device).type == "cuda" else NEEDLE_CPU
-    config = dataclasses.replace(config, **changes)
+    config = dataclasses.replace(config or recipe("tiny", device, text=False), **changes)
     run = TrainRun(model or preset("tiny"), config, folder, device=device)
     last = run.train(report)
     run.model.eval()
@@ -120,7 +143,7 @@ def train_text(
 
     Returns plain data: steps, tokens, seconds, held_out_loss and bigram_loss in nats per byte.
     """
-    config = dataclasses.replace(TEXT, **changes)
+    config = dataclasses.replace(recipe("tiny", device, text=True), **changes)
     corpus = ByteCorpus.read(path)
     run = TrainRun(model or preset("tiny"), config, folder, corpus=corpus, device=device)
     last = run.train(report)

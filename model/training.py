@@ -12,6 +12,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,16 +23,16 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from pydantic import ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hsa_compiler.errors import InputError
 from hsa_compiler.model.checkpoint import Progress, open_checkpoint, save
-from hsa_compiler.model.config import HSAConfig, validate
+from hsa_compiler.model.config import Backend, HSAConfig, validate
 from hsa_compiler.model.data import PAD, Batches, ByteCorpus, bigram_loss
 from hsa_compiler.model.hsa_ultralong import HSAUltraLong
 from hsa_compiler.model.niah import NiahTask
-from hsa_compiler.runtime import record
+from hsa_compiler.runtime.explain import explain
 
 #: Logits are made for at most this many numbers at a time; more are recomputed in the backward.
 LOGITS_AT_ONCE = 1 << 26
@@ -128,16 +130,27 @@ class TrainRun:
 
     @classmethod
     def resume(
-        cls, path: Path, *, corpus: ByteCorpus | None = None, device: str = "cpu", **changes: Any
+        cls,
+        path: Path,
+        *,
+        corpus: ByteCorpus | None = None,
+        device: str = "cpu",
+        backend: Backend | None = None,
+        **changes: Any,
     ) -> TrainRun:
         """Continue a run folder from its newest checkpoint; `changes` replace TrainConfig fields.
+
+        `backend` replaces the model's attention backend.
 
         On a CPU, without `max_seconds` and with nothing changed, the run goes on bit-exactly.
         """
         stored = open_checkpoint(path)
         config = validate(TrainConfig, stored.train, str(stored.path), "train")
         config = dataclasses.replace(config, **changes)
-        run = cls(stored.model, config, path, corpus=corpus, device=device)
+        model = stored.model
+        if backend is not None:
+            model = dataclasses.replace(model, attention_backend=backend)
+        run = cls(model, config, path, corpus=corpus, device=device)
         stored.load_weights(run.model)
         stored.load_optimizer(run.optimizer)
         run.progress = stored.progress
@@ -154,7 +167,8 @@ class TrainRun:
     def train(self, report: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """Run to the end; every logged record also goes to `report`. Returns the last record.
 
-        Stopped by an exception (Ctrl-C included) it first saves the last finished step.
+        Ctrl-C lets the step in hand finish and saves it, then raises KeyboardInterrupt; a second one
+        stops at once, and what was done since the last checkpoint is lost.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -167,22 +181,23 @@ class TrainRun:
                 return entry
 
             log(self._start_record())
-            try:
-                last = self._loop(log)
-            except KeyboardInterrupt:
-                self.save()
-                raise
+            with InterruptBetweenSteps() as interrupt:
+                last = self._loop(log, interrupt)
             self.save()
+            if interrupt.asked:
+                raise KeyboardInterrupt
             if self.corpus is not None:
                 last = log({"event": "eval", "step": self.progress.step, **self.evaluate()})
         return last
 
-    def _loop(self, log: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    def _loop(
+        self, log: Callable[[dict[str, Any]], dict[str, Any]], interrupt: InterruptBetweenSteps
+    ) -> dict[str, Any]:
         c = self.config
         last: dict[str, Any] = {}
         waiting: list[Tensor] = []
         logged_tokens, logged_seconds = self.progress.tokens, self.progress.seconds
-        while self.share < 1:
+        while self.share < 1 and not interrupt.asked:
             started = time.perf_counter()
             share = self.share
             # Half a step ahead: otherwise the first step would have a learning rate of 0.
@@ -230,12 +245,12 @@ class TrainRun:
         losses = []
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        for part in torch.arange(rows).split(max(1, c.micro_tokens // length)):
+        for part in torch.split(torch.arange(rows), max(1, c.micro_tokens // length)):
             ids = tokens[part].to(self.device, non_blocking=True)
             weight = (weights[part] / total).to(self.device, non_blocking=True)
             with self._autocast():
                 loss = weighted_loss(self.model, ids, weight)
-            loss.backward()
+            torch.autograd.backward(loss)
             losses.append(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
         self.optimizer.step()
@@ -279,15 +294,40 @@ class TrainRun:
 
     def _kernel_record(self) -> dict[str, Any] | None:
         """Kernels that ran for the first time: schedule and config tier of each; None if none."""
-        rows = [row.to_json() for row in record.used()]
-        new = rows[self._kernels_logged :]
-        self._kernels_logged = len(rows)
-        return {"event": "kernels", "step": self.progress.step, "kernels": new} if new else None
+        new = explain()[self._kernels_logged :]
+        if not new:
+            return None
+        self._kernels_logged += len(new)
+        rows = [row.to_json() for row in new]
+        return {"event": "kernels", "step": self.progress.step, "kernels": rows}
+
+
+class InterruptBetweenSteps:
+    """Turns the first Ctrl-C inside it into `asked`; a step is never left half done by it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> InterruptBetweenSteps:
+        self._previous: Any = None
+        if threading.current_thread() is threading.main_thread():  # others get no signals
+            self._previous = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def _handle(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
 
 
 def make_optimizer(model: HSAUltraLong, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW(0.9, 0.95); weight decay on matrices only, not on norms, vectors and the embedding."""
-    decay, plain = [], []
+    decay: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         matrix = parameter.ndim >= 2 and not name.startswith("embedding.")
         (decay if matrix else plain).append(parameter)
@@ -311,7 +351,7 @@ def weighted_loss(model: HSAUltraLong, tokens: Tensor, weights: Tensor) -> Tenso
     rows = max(1, LOGITS_AT_ONCE // model.config.vocab_size)
     if len(targets) <= rows:
         return loss(hidden, targets, weights)
-    parts = zip(hidden.split(rows), targets.split(rows), weights.split(rows), strict=True)
+    parts = zip(*(torch.split(x, rows) for x in (hidden, targets, weights)), strict=True)
     return torch.stack([checkpoint(loss, *part, use_reentrant=False) for part in parts]).sum()
 
 
@@ -321,7 +361,7 @@ def text_loss(model: HSAUltraLong, rows: Tensor, tokens_at_once: int = 65536) ->
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     length, total = rows.shape[1] - 1, 0.0
-    for part in rows.split(max(1, tokens_at_once // length)):
+    for part in torch.split(rows, max(1, tokens_at_once // length)):
         ids = part.to(device)
         total += float(weighted_loss(model, ids, torch.ones_like(ids[:, 1:], dtype=torch.float32)))
     model.train(was_training)

@@ -251,12 +251,14 @@ def _traffic(
         block = max(schedule.chunk_block, shape.top_k)
         # Every step reads a block of landmarks, and the tile's queries again.
         step = (block + schedule.tokens) * shape.retrieval_dim * shape.width
-        heads = shape.score_heads / shape.index_heads
-        return blocks, blocks * heads * max(chunks / 2 / block, 1.0) * step
+        members = shape.score_heads / shape.index_heads
+        return blocks, blocks * members * max(chunks / 2 / block, 1.0) * step
     if shape.kind == "landmark_grad":
         read = pairs * shape.score_heads * shape.retrieval_dim * shape.width
         count, flushes = _shared_lists(schedule, pairs, batch * chunks)
-        return count, read + flushes * shape.score_heads * shape.retrieval_dim * ATOMIC_BYTES
+        tiles = math.ceil(shape.retrieval_dim / schedule.dim_block)
+        added = flushes * shape.score_heads * shape.retrieval_dim * ATOMIC_BYTES
+        return count * tiles * shape.score_heads, read + added
     if shape.kind == "invert_index":
         counters = 8.0 * schedule.index_blocks * batch * chunks
         return batch * schedule.index_blocks, pairs * 8.0 + counters

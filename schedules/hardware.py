@@ -295,7 +295,9 @@ def calibrated(hardware: Hardware, device: str, seconds: float = 0.3) -> Hardwar
     rates = {}
     for dtype in (torch.bfloat16, torch.float32) if hardware.kind == "cuda" else (torch.float32,):
         a = torch.randn(side, side, device=device, dtype=dtype)
-        rates[dtype] = 2.0 * side**3 / _seconds_of(lambda a=a: a @ a, device, seconds)
+        rates[dtype] = (
+            2.0 * side**3 / _seconds_of(functools.partial(torch.matmul, a, a), device, seconds)
+        )
     words = (1 << 28) if hardware.kind == "cuda" else (1 << 25)
     source = torch.ones(words, device=device)
     target = torch.empty_like(source)

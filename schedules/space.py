@@ -107,7 +107,8 @@ def allowed(kind: str, backend: str, name: str) -> tuple[Any, ...]:
         return (field.default,)
     if name == "combine":
         return ("none", "atomic")
-    return LIMITS.get((kind, name), field.metadata["choices"])
+    choices: tuple[Any, ...] = field.metadata["choices"]
+    return LIMITS.get((kind, name), choices)
 
 
 def canonical(kind: str, backend: str, schedule: Schedule) -> Schedule:
@@ -210,16 +211,19 @@ def is_legal(
 
 
 def legal_default(problem: Problem, backend: str, hardware: Hardware | None = None) -> Schedule:
-    """`defaults.generic`, with the largest chunk sub-tile and then the most stages that fit.
+    """`defaults.generic`; where that does not fit, with the most stages, pairs a step and keys a
+    sub-tile (given up in the opposite order) that do.
 
     Raises:
         IllegalSchedule: the literal default's own reason, when no smaller tile is legal either.
     """
     default = generic(problem.kind, backend)
-    tiles = (default.chunk_tile, 64, 32, 16) if "chunk_tile" in _read(problem, backend) else (0,)
-    for stages in range(default.stages, 0, -1):
+    read = KNOBS[problem.kind].names(backend)
+    tiles = (default.chunk_tile, 64, 32, 16) if "chunk_tile" in read else (default.chunk_tile,)
+    fewer = [c for c in allowed(problem.kind, backend, "pairs") if c <= default.pairs]
+    for stages, pairs in itertools.product(range(default.stages, 0, -1), reversed(fewer)):
         for tile in tiles:
-            schedule = default.replace(chunk_tile=tile, stages=stages)
+            schedule = default.replace(chunk_tile=tile, stages=stages, pairs=pairs)
             if is_legal(problem, schedule, backend, hardware):
                 return schedule
     check(problem, default, backend, hardware)
@@ -232,10 +236,6 @@ def adapted(problem: Problem, schedule: Schedule) -> Schedule:
     if schedule.chunk_tile and schedule.chunk_tile >= chunk_size(problem.group.program):
         return schedule.replace(chunk_tile=0)
     return schedule
-
-
-def _read(problem: Problem, backend: str) -> tuple[str, ...]:
-    return KNOBS[problem.kind].names(backend)
 
 
 def candidates(kind: str, backend: str) -> Iterator[Schedule]:

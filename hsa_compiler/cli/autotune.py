@@ -1,9 +1,9 @@
 """The `autotune` command: find the fastest schedules on this machine.
 
-    hsa-compiler autotune                               # the hardware at hand, 5 minutes at most
-    hsa-compiler autotune --device cuda:0 --shapes a8,g4 --effort standard
-    hsa-compiler autotune --shapes L=4096,Hq=16,H=2,D=64,S=64,K=16 --kernels attend
-    hsa-compiler autotune --resume                      # go on after Ctrl-C or a crash
+hsa-compiler autotune                               # the hardware at hand, 5 minutes at most
+hsa-compiler autotune --device cuda:0 --shapes a8,g4 --effort standard
+hsa-compiler autotune --shapes L=4096,Hq=16,H=2,D=64,S=64,K=16 --kernels attend
+hsa-compiler autotune --resume                      # go on after Ctrl-C or a crash
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from hsa_compiler.cli.model_commands import pick_device
 
@@ -65,7 +64,7 @@ def autotune(
     from hsa_compiler.tuner.samplers import SAMPLERS
     from hsa_compiler.tuner.session import Request, run
     from hsa_compiler.tuner.shapes import parse_shapes
-    from hsa_compiler.tuner.ui import Progress, results_table
+    from hsa_compiler.tuner.ui import Progress, make_console, print_outcome
 
     one_of("--l2", l2, ("cold", "warm"))
     one_of("--sampler", sampler, tuple(SAMPLERS))
@@ -84,21 +83,12 @@ def autotune(
         sampler=sampler,
         warm_l2=l2 == "warm",
     )
-    with Progress(Console(stderr=as_json)) as progress:
+    with Progress(make_console(stderr=as_json)) as progress:
         outcome = run(request, progress)
     if as_json:
         typer.echo(json.dumps(outcome.to_json(), indent=1))
     else:
-        console = Console()
-        console.print(results_table(outcome))
-        for file in outcome.files:
-            console.print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
-        console.print(
-            f"{outcome.seconds:.0f} s; trials are kept in {outcome.storage}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        print_outcome(outcome, make_console())
     if outcome.interrupted:
         typer.echo("stopped; `hsa-compiler autotune --resume` continues", err=True)
         raise typer.Exit(130)

@@ -109,16 +109,13 @@ def _entry_row(entry: Entry) -> dict[str, Any]:
     gain = entry.gain_over_default
     planned = entry.gain_over_planned
     return {
-        "shape": str(entry.shape),
-        "schedule": str(entry.as_schedule()),
+        "shape class, schedule": f"{entry.shape}\n{entry.shape.variant}\n{entry.as_schedule()}",
         "ms": entry.time.median_ms,
         "default_ms": entry.default.time.median_ms,
-        "gain": f"{gain.ratio:.2f} ({gain.low:.2f}-{gain.high:.2f})",
+        "gain": f"{gain.ratio:.2f}\n{gain.low:.2f}-{gain.high:.2f}",
         "over_planned": f"{planned.ratio:.2f}" if planned else None,
         "roofline": f"{100 * entry.roofline:.0f} %" if entry.roofline is not None else None,
-        "error": entry.error,
-        "selection": f"{entry.locality.kind} ({entry.locality.union:.2f} K)",
-        "trials": entry.trials,
+        "selection": f"{entry.locality.kind} {entry.locality.union:.2f}",
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +37,7 @@ class Finding:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Say what this machine has, what will be used and why. Exit code 1 when something is broken."""
+    """Say what this machine has, what will be used and why; exit code 1 if something is broken."""
     findings = list(examine())
     if as_json:
         print_json([asdict(finding) for finding in findings])
@@ -87,7 +87,7 @@ def _triton() -> Iterator[Finding]:
         yield Finding("triton", "note", "exists for Linux only; the CPU back end is TVM")
 
 
-def _tvm() -> Iterator[Finding]:
+def _tvm() -> Generator[Finding, None, bool]:
     """Whether TVM works is what the generator returns."""
     version = installed("apache-tvm")
     if version is None:
@@ -114,7 +114,7 @@ def _cpu() -> Iterator[Finding]:
     )
 
 
-def _gpus() -> Iterator[Finding]:
+def _gpus() -> Generator[Finding, None, list[hardware.Hardware]]:
     """The hardware rows of all GPUs are what the generator returns."""
     import torch
 

@@ -10,16 +10,19 @@ Try these:
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from hsa_compiler.errors import HSAError, InputError
+from hsa_compiler.cli.output import print_table
+from hsa_compiler.errors import InputError
+
+if TYPE_CHECKING:
+    from hsa_compiler.model.config import Backend as BackendName
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Backend = Annotated[str, typer.Option(help="auto, triton, tvm or reference.")]
@@ -31,19 +34,6 @@ eval_app = typer.Typer(help="Measure a trained model.", no_args_is_help=True)
 @eval_app.callback()
 def _eval() -> None:
     """Measure a trained model."""
-
-
-@contextmanager
-def clear_errors() -> Iterator[None]:
-    """Bad input ends with one line on stderr and exit code 2; Ctrl-C with 130."""
-    try:
-        yield
-    except (HSAError, OSError) as err:
-        typer.echo(f"error: {err}", err=True)
-        raise typer.Exit(2) from err
-    except KeyboardInterrupt as err:
-        typer.echo("stopped", err=True)
-        raise typer.Exit(130) from err
 
 
 def train(
@@ -79,44 +69,45 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Log records on stdout.")] = False,
 ) -> None:
     """Train a model on text files (bytes) or on the synthetic needle task."""
-    with clear_errors():
-        from hsa_compiler.model.checkpoint import has_checkpoint
-        from hsa_compiler.model.config import HSAConfig
-        from hsa_compiler.model.config import preset as preset_config
-        from hsa_compiler.model.data import ByteCorpus
-        from hsa_compiler.model.recipes import NEEDLE_CPU, NEEDLE_GPU, TEXT
-        from hsa_compiler.model.training import TrainRun
+    from hsa_compiler.model.checkpoint import has_checkpoint
+    from hsa_compiler.model.config import HSAConfig
+    from hsa_compiler.model.config import preset as preset_config
+    from hsa_compiler.model.data import ByteCorpus
+    from hsa_compiler.model.recipes import recipe
+    from hsa_compiler.model.training import TrainRun
 
-        where = pick_device(device)
-        wanted: dict[str, Any] = {
-            "steps": steps,
-            "max_seconds": max_seconds,
-            "stages": parse_stages(seq_len) if seq_len is not None else None,
-            "batch_tokens": batch_tokens,
-            "micro_tokens": micro_tokens,
-            "lr": lr,
-            "synthetic": synthetic,
-            "precision": precision,
-            "seed": seed,
-            "save_every": save_every,
-            "eval_every": eval_every,
-        }
-        changes = {name: value for name, value in wanted.items() if value is not None}
-        corpus = None if data == "synthetic" else ByteCorpus.read(Path(data))
-        if resume:
-            run = TrainRun.resume(out, corpus=corpus, device=where, **changes)
-        elif has_checkpoint(out):
-            raise InputError(f"{out} holds a run: pass --resume to continue it, or another --out")
-        else:
-            needle = NEEDLE_GPU if where.startswith("cuda") else NEEDLE_CPU
-            recipe = dataclasses.replace(TEXT if corpus is not None else needle, **changes)
-            model = HSAConfig.load(config) if config is not None else preset_config(preset)
-            model = dataclasses.replace(model, attention_backend=backend)
-            run = TrainRun(model, recipe, out, corpus=corpus, device=where)
-        if as_json:
-            run.train(lambda record: typer.echo(json.dumps(record)))
-        else:
-            _train_with_progress(run)
+    where = pick_device(device)
+    wanted: dict[str, Any] = {
+        "steps": steps,
+        "max_seconds": max_seconds,
+        "stages": parse_stages(seq_len) if seq_len is not None else None,
+        "batch_tokens": batch_tokens,
+        "micro_tokens": micro_tokens,
+        "lr": lr,
+        "synthetic": synthetic,
+        "precision": precision,
+        "seed": seed,
+        "save_every": save_every,
+        "eval_every": eval_every,
+    }
+    changes = {name: value for name, value in wanted.items() if value is not None}
+    corpus = None if data == "synthetic" else ByteCorpus.read(Path(data))
+    if resume:
+        run = TrainRun.resume(
+            out, corpus=corpus, device=where, backend=pick_backend(backend), **changes
+        )
+    elif has_checkpoint(out):
+        raise InputError(f"{out} holds a run: pass --resume to continue it, or another --out")
+    else:
+        plan = recipe(preset, where, text=corpus is not None)
+        plan = dataclasses.replace(plan, **changes)
+        model = HSAConfig.load(config) if config is not None else preset_config(preset)
+        model = dataclasses.replace(model, attention_backend=pick_backend(backend))
+        run = TrainRun(model, plan, out, corpus=corpus, device=where)
+    if as_json:
+        run.train(lambda record: typer.echo(json.dumps(record)))
+    else:
+        _train_with_progress(run)
 
 
 def _train_with_progress(run: Any) -> None:
@@ -181,25 +172,25 @@ def generate(
     backend: Backend = "auto",
 ) -> None:
     """Continue a text, byte by byte, as it is made."""
-    with clear_errors():
-        from hsa_compiler.model.checkpoint import open_checkpoint
-        from hsa_compiler.model.generate import stream_text
+    from hsa_compiler.model.checkpoint import open_checkpoint
+    from hsa_compiler.model.generate import stream_text
 
-        model = open_checkpoint(checkpoint).load_model(pick_device(device), backend)
-        pieces = stream_text(
-            model,
-            prompt,
-            max_new,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            segment=segment,
-        )
-        sys.stdout.write(prompt)
-        for piece in pieces:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-        sys.stdout.write("\n")
+    model = open_checkpoint(checkpoint).load_model(pick_device(device), pick_backend(backend))
+    pieces = stream_text(
+        model,
+        prompt,
+        max_new,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        segment=segment,
+    )
+    first = next(pieces, "")  # a bad option shows before anything is written
+    sys.stdout.write(prompt)
+    for piece in itertools.chain([first], pieces):
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
 
 
 @eval_app.command("niah")
@@ -220,53 +211,41 @@ def eval_niah(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Single needle in a haystack, always further away than the windows reach."""
-    with clear_errors():
-        from hsa_compiler.model.checkpoint import open_checkpoint
-        from hsa_compiler.model.config import validate
-        from hsa_compiler.model.evaluate import evaluate_niah
-        from hsa_compiler.model.training import TrainConfig
+    from hsa_compiler.model.checkpoint import open_checkpoint
+    from hsa_compiler.model.config import validate
+    from hsa_compiler.model.evaluate import evaluate_niah
+    from hsa_compiler.model.training import TrainConfig
 
-        stored = open_checkpoint(checkpoint)
-        task = validate(TrainConfig, stored.train, str(stored.path), "train").task
-        model = stored.load_model(pick_device(device), backend)
-        results = [
-            evaluate_niah(
-                model,
-                task,
-                length,
-                samples,
-                seed=seed,
-                scoring=scoring,
-                zero_hsa=zero_hsa,
-                distractors=distractors,
-                segment=segment,
-            )
-            for length in parse_lengths(lengths)
-        ]
-    if as_json:
-        rows = [{**dataclasses.asdict(r), "share": r.share} for r in results]
-        typer.echo(json.dumps({"checkpoint": str(stored.path), "niah": rows}))
-    else:
-        _print_niah(results)
+    stored = open_checkpoint(checkpoint)
+    task = validate(TrainConfig, stored.train, str(stored.path), "train").task
+    model = stored.load_model(pick_device(device), pick_backend(backend))
+    results = [
+        evaluate_niah(
+            model,
+            task,
+            length,
+            samples,
+            seed=seed,
+            scoring=scoring,
+            zero_hsa=zero_hsa,
+            distractors=distractors,
+            segment=segment,
+        )
+        for length in parse_lengths(lengths)
+    ]
+    hsa = "HSA output zeroed" if zero_hsa else "HSA on"
+    rows = [{**dataclasses.asdict(r), "share": r.share} for r in results]
+    if not as_json:
+        shown = ("length", "samples", "found", "share")
+        rows = [{name: row[name] for name in shown} for row in rows]
+    print_table(
+        f"S-NIAH, {scoring}, {hsa}, {distractors} distractors; "
+        f"every needle over {results[0].reach} bytes away",
+        rows,
+        as_json,
+    )
     if at_least is not None and any(r.share < at_least for r in results):
         raise typer.Exit(1)
-
-
-def _print_niah(results: list[Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    first = results[0]
-    hsa = "HSA output zeroed" if first.zero_hsa else "HSA on"
-    table = Table(
-        title=f"S-NIAH, {first.scoring}, {hsa}, {first.distractors} distractors; "
-        f"every needle over {first.reach} bytes away"
-    )
-    for name in ("length", "found", "samples", "share"):
-        table.add_column(name, justify="right")
-    for r in results:
-        table.add_row(str(r.length), str(r.found), str(r.samples), f"{100 * r.share:.1f} %")
-    Console().print(table)
 
 
 def pick_device(name: str) -> str:
@@ -281,6 +260,15 @@ def pick_device(name: str) -> str:
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {name!r}: there are {torch.cuda.device_count()} GPUs here")
     return name
+
+
+def pick_backend(name: str) -> BackendName:
+    """Raises InputError for a name that is no attention backend."""
+    from hsa_compiler.model.config import Backend as BackendName
+
+    if name not in get_args(BackendName):
+        raise InputError(f"backend {name!r}: give {', '.join(get_args(BackendName))}")
+    return cast("BackendName", name)
 
 
 def parse_lengths(text: str) -> list[int]:

@@ -12,6 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 
+#: Columns of a table that is not printed on a terminal.
+PIPE_WIDTH = 200
+
+
 def print_json(data: Any) -> None:
     """Indented JSON on standard output; paths and other values as text."""
     print(json.dumps(data, indent=2, default=str))
@@ -28,13 +32,18 @@ def print_table(
         print_json(list(rows))
         return
     console = Console()
+    if not console.is_terminal:
+        # A file or a pipe has no width: lines need not be folded for it.
+        console = Console(width=max(console.width, PIPE_WIDTH))
     if not rows:
         console.print(escape(empty), highlight=False, soft_wrap=True)
         return
     table = Table(title=escape(title), box=box.SIMPLE, title_justify="left", show_edge=False)
     for name, value in rows[0].items():
-        justify = "right" if isinstance(value, (int, float)) else "left"
-        table.add_column(name.replace("_", " "), justify=justify, overflow="fold")
+        number = isinstance(value, (int, float))
+        table.add_column(
+            name.replace("_", " "), justify="right" if number else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(escape(_cell(value)) for value in row.values()))
     console.print(table)

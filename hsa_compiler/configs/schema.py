@@ -141,7 +141,7 @@ class Entry(_Record):
 
     def key(self) -> tuple[Any, ...]:
         """Entries of one key replace each other: same class, same kind of selection."""
-        return (*self.shape.key(), self.locality.kind, self.locality.trace)
+        return (*self.shape.key(), self.locality.kind, self.locality.trace or "")
 
 
 class KernelConfig(_Record):

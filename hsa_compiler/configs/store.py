@@ -118,7 +118,7 @@ def _merged(path: Path, device: DeviceRecord, kernel: str, fresh: Iterable[Entry
         except ConfigError:
             path.replace(path.with_suffix(".json.bad"))
     by_key.update({entry.key(): entry for entry in fresh})
-    ordered = tuple(by_key[key] for key in sorted(by_key, key=repr))
+    ordered = tuple(by_key[key] for key in sorted(by_key))
     return KernelConfig(
         schema_version=SCHEMA_VERSION, kernel=kernel, device=device, entries=ordered
     )

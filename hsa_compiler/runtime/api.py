@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from hsa_compiler.errors import InputError
-from hsa_compiler.runtime import attention_op, prepare, retrieve_op
+from hsa_compiler.runtime import attention_op, checks, prepare, retrieve_op
 
 Normalize = Literal["softmax", "stick_breaking", "softmax_off_by_one", "lse_mix"]
 WeightHeads = Literal["kv", "query"]
@@ -138,7 +138,7 @@ def retrieve(
         window=window,
         q_offset=q_offset,
         query_block=query_block,
-        packing=prepare.Packing.of(cu_seqlens_q, cu_seqlens_kv),
+        packing=checks.Packing.of(cu_seqlens_q, cu_seqlens_kv),
         scale=scale,
         noise_seed=noise_seed,
         force_first=force_first,
@@ -205,11 +205,13 @@ def chunk_attention(
     chosen = selection if isinstance(selection, Selection) else Selection(selection)
     q, k, v, local_out = prepare.cast(q, k, v, local_out)  # type: ignore[assignment]
     dims: dict[str, int] = {}
-    prepare.check_attention(dims, q, k, v, local_out, chunk_size=chunk_size, backend=backend)
+    checks.check_attention(
+        dims, q, k, v, local_out, chunk_size=chunk_size, scale=scale, backend=backend
+    )
     indices, weights, local_weight = chosen.indices, chosen.weights, chosen.local_weight
-    prepare.check_selection(dims, q, indices, weights, local_weight, query_block)
-    prepare.check_local(dims, q, weights, local_weight, local_out, local_lse)
-    prepare.check_packing(prepare.Packing(None, cu_seqlens_kv), dims, query_block, chunk_size)
+    checks.check_selection(dims, q, indices, weights, local_weight, query_block)
+    checks.check_local(dims, q, weights, local_weight, local_out, local_lse)
+    checks.check_packing(checks.Packing(None, cu_seqlens_kv), dims, query_block, chunk_size)
     prepare.estimate_attention(q, k, v, dims, dims["Hi"], dims.get("Hw", 0))
     args = prepare.attention_args(
         q,
@@ -293,13 +295,15 @@ def hsa_attention(
         )
     q, k, v, local_out = prepare.cast(q, k, v, local_out)  # type: ignore[assignment]
     q_slc, landmarks = prepare.cast(q_slc, landmarks)  # type: ignore[assignment]
-    packing = prepare.Packing.of(cu_seqlens_q, cu_seqlens_kv)
+    packing = checks.Packing.of(cu_seqlens_q, cu_seqlens_kv)
     dims: dict[str, int] = {}
-    prepare.check_attention(dims, q, k, v, local_out, chunk_size=chunk_size, backend=backend)
+    checks.check_attention(
+        dims, q, k, v, local_out, chunk_size=chunk_size, scale=scale, backend=backend
+    )
     dims["R"] = dims["L"]
     if packing.q is None:
         dims["C"] = dims["Lkv"] // chunk_size
-    prepare.check_devices(q, q_slc=q_slc, landmarks=landmarks)
+    checks.check_devices(q, q_slc=q_slc, landmarks=landmarks)
     first = prepare.retrieve_args(
         q_slc,
         landmarks,
@@ -350,7 +354,7 @@ def hsa_attention(
 
 
 def _select(args: prepare.RetrieveArgs) -> Selection:
-    indices, scores, weights, local_weight = retrieve_op.retrieve(*args)
+    weights, indices, scores, local_weight = retrieve_op.retrieve(*args)
     if args.normalize == retrieve_op.SELECT_ONLY:
         return Selection(indices)
     return Selection(
@@ -359,5 +363,5 @@ def _select(args: prepare.RetrieveArgs) -> Selection:
 
 
 def _attend(args: prepare.AttentionArgs) -> Tensor:
-    out, _ = attention_op.chunk_attention(*args)
+    out: Tensor = attention_op.chunk_attention(*args)[0]
     return out

@@ -203,10 +203,11 @@ def _local_only_backward(
             grads["local_out"] = torch.where(seen, d_out, grads["local_out"])
     local_weight = values["local_weight"]
     if local_out is not None and local_weight is not None and "local_weight" in grads:
+        batch, tokens, query_heads, _ = d_out.shape
         heads = local_weight.shape[2]
         wide = accumulator(d_out.dtype)
-        per_token = (d_out.to(wide) * local_out.to(wide)).sum(-1)
-        per_token = per_token.view(*per_token.shape[:2], heads, -1).sum(-1)
+        per_head = (d_out.to(wide) * local_out.to(wide)).sum(-1)
+        per_token = per_head.view(batch, tokens, heads, query_heads // heads).sum(-1)
         row = torch.arange(per_token.shape[1], device=d_out.device) // query_block
         grads["local_weight"] = torch.zeros_like(local_weight).index_add_(1, row, per_token)
     return list(grads.values())
@@ -238,8 +239,10 @@ def _backward(
 ) -> tuple[Tensor | None, ...]:
     wrt = wanted(ctx, TENSORS, DIFFERENTIABLE)
     if not wrt or d_out is None:
-        return (None,) * ctx.arguments
-    found = chunk_attention_backward(d_out, *ctx.saved_tensors, *ctx.options, " ".join(wrt))
+        return spread(TENSORS, (), (), ctx.arguments)
+    found: list[Tensor] = chunk_attention_backward(
+        d_out, *ctx.saved_tensors, *ctx.options, " ".join(wrt)
+    )
     return spread(TENSORS, wrt, found, ctx.arguments)
 
 

@@ -94,7 +94,7 @@ class Executable:
             dims: a number for every dim name of the program.
             device: where to run.
             backend: ``"auto"``, ``"triton"``, ``"tvm"`` or ``"reference"``.
-            deterministic: use no atomic adds.
+            deterministic: use no atomic adds; implied by torch.use_deterministic_algorithms.
 
         Returns:
             New tensors by name; none of them shares memory with an input.
@@ -110,6 +110,7 @@ class Executable:
             if tensor is None:
                 raise KeyError(f"program {self.program.name} needs a value for {name}")
             inputs[name] = tensor.detach().contiguous()
+        deterministic = deterministic or _torch_wants_deterministic()
         # Kernels state their own precision; autocast must not reach into the interpreter either.
         with torch.autocast(device.type, enabled=False), _on(device):
             if resolve_backend(backend, device) == "reference":
@@ -169,6 +170,13 @@ class Executable:
         wide = any(x.dtype == torch.float64 for x in values.values())
         found = interpret(self.program, values, dims, dtype=torch.float64 if wide else None)
         return {name: _own(found[name], values) for name in self.outputs}
+
+
+def _torch_wants_deterministic() -> bool:
+    return (
+        torch.are_deterministic_algorithms_enabled()
+        and not torch.is_deterministic_algorithms_warn_only_enabled()
+    )
 
 
 def _outputs(group: KernelGroup, dims: Mapping[str, int]) -> tuple[Output, ...]:

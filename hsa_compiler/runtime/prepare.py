@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hsa_compiler.errors import InputError
-from hsa_compiler.runtime import memory, validate, visibility
+from hsa_compiler.runtime import checks, memory, validate, visibility
 from hsa_compiler.runtime.op_support import accumulator
 
 
@@ -60,18 +60,6 @@ class AttentionArgs(NamedTuple):
     backend: str
 
 
-class Packing(NamedTuple):
-    """Where packed sequences start, or two Nones."""
-
-    q: Tensor | None
-    kv: Tensor | None
-
-    @classmethod
-    def of(cls, q: Tensor | None, kv: Tensor | None) -> Packing:
-        """One table serves for both sides where only one is given."""
-        return cls(q if q is not None else kv, kv if kv is not None else q)
-
-
 def cast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     """The tensors in autocast's dtype, where autocast is on; fp64 is left alone."""
     first = next((x for x in tensors if isinstance(x, Tensor)), None)
@@ -86,50 +74,6 @@ def cast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
         else x
         for x in tensors
     )
-
-
-def check_tensors(
-    data: Mapping[str, Tensor], side: Mapping[str, Tensor | None], backend: str
-) -> None:
-    """Devices and dtypes: `data` share one dtype, `side` are any floating-point tensors."""
-    name = next(iter(data))
-    validate.same_device((name, data[name]), {**data, **side})
-    validate.same_dtype(dict(data), backend)
-    for other, x in side.items():
-        validate.floating(other, x)
-
-
-def check_qkv(dims: dict[str, int], q: Tensor, k: Tensor, v: Tensor) -> None:
-    """Shapes of the attention inputs; binds B, L, Hq, D, Lkv and H."""
-    validate.shape(dims, "q", q, "B L Hq D")
-    validate.shape(dims, "k", k, "B Lkv H D")
-    validate.shape(dims, "v", v, "B Lkv H D")
-    validate.head_dim(dims["D"])
-    validate.query_heads(dims["Hq"], dims["H"])
-
-
-def check_packing(
-    packing: Packing, dims: dict[str, int], query_block: int, chunk_size: int
-) -> None:
-    """Packed sequences: one batch entry, tables that fit, one row per token."""
-    tokens = {"q": dims.get("L", dims.get("R")), "kv": dims.get("Lkv")}
-    for side, table in (("q", packing.q), ("kv", packing.kv)):
-        if table is not None:
-            validate.cu_seqlens(f"cu_seqlens_{side}", table, dims["B"], tokens[side])
-    if packing.q is None or packing.kv is None:
-        return
-    if packing.q.shape != packing.kv.shape:
-        raise InputError(
-            f"cu_seqlens_q has {packing.q.shape[0]} entries and cu_seqlens_kv has "
-            f"{packing.kv.shape[0]}: give N + 1 of each for N sequences"
-        )
-    if query_block != 1:
-        raise InputError(
-            f"query_block={query_block} with cu_seqlens: blocks of tokens would straddle "
-            "sequences; pass query_block=1, or sequences of one batch"
-        )
-    if "C" in dims:
-        validate.packed_chunks(packing.kv, chunk_size, dims["C"])
 
 
 def retrieve_args(
@@ -149,7 +93,7 @@ def retrieve_args(
     window: int | None,
     q_offset: int | Tensor,
     query_block: int,
-    packing: Packing,
+    packing: checks.Packing,
     scale: float | None,
     noise_seed: int | Tensor | None,
     force_first: int,
@@ -166,6 +110,7 @@ def retrieve_args(
     validate.one_of("normalize", normalize, (*validate.NORMALIZATIONS, None))
     validate.one_of("weight_heads", weight_heads, ("kv", "query"))
     validate.one_of("backend", backend, validate.BACKENDS)
+    validate.number("scale", scale)
     validate.at_least("top_k", top_k, 1)
     validate.at_least("query_block", query_block, 1)
     validate.at_least("force_first", force_first, 0)
@@ -183,7 +128,7 @@ def retrieve_args(
     validate.divides(("landmarks", dims["Hm"]), ("q_slc", dims["Hr"]))
     if chunk_bias is not None:
         validate.shape(dims, "chunk_bias", chunk_bias, "B C Hm")
-    _check_normalize(dims, normalize, rank_scale, local_lse)
+    checks.check_normalize(dims, normalize, rank_scale, local_lse)
     if kv_heads is not None:
         validate.at_least("kv_heads", kv_heads, 1)
     heads = validate.selection_heads(
@@ -194,8 +139,8 @@ def retrieve_args(
         weight_heads,
     )
     side = {"chunk_bias": chunk_bias, "rank_scale": rank_scale, "local_lse": local_lse}
-    check_tensors({"q_slc": q_slc, "landmarks": landmarks}, side, backend)
-    check_packing(packing, dims, query_block, chunk_size)
+    checks.check_tensors({"q_slc": q_slc, "landmarks": landmarks}, side, backend)
+    checks.check_packing(packing, dims, query_block, chunk_size)
     validate.offsets("q_offset", q_offset, None if packing.q is None else len(packing.q) - 1)
     slots = dims["B"] * dims["R"] * max(heads) * top_k
     validate.countable("the number of selected slots, B * R * heads * top_k,", slots)
@@ -235,109 +180,9 @@ def retrieve_args(
         scale=_scale(scale, dims["Dr"]),
         force_first=force_first,
         force_last=force_last,
-        deterministic=deterministic or _torch_wants_deterministic(),
+        deterministic=deterministic,
         backend=backend,
     )
-
-
-def check_attention(
-    dims: dict[str, int],
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    local_out: Tensor | None,
-    *,
-    chunk_size: int,
-    backend: str,
-) -> None:
-    """The checks of `chunk_attention` that need no selection; binds B, L, Hq, D, Lkv and H."""
-    validate.one_of("chunk_size", chunk_size, validate.CHUNK_SIZES)
-    validate.one_of("backend", backend, validate.BACKENDS)
-    check_qkv(dims, q, k, v)
-    data = {"q": q, "k": k, "v": v}
-    if local_out is not None:
-        validate.shape(dims, "local_out", local_out, "B L Hq D")
-        data["local_out"] = local_out
-    check_tensors(data, {}, backend)
-
-
-def check_selection(
-    dims: dict[str, int],
-    q: Tensor,
-    indices: Tensor,
-    weights: Tensor | None,
-    local_weight: Tensor | None,
-    query_block: int,
-) -> None:
-    """A selection that a caller hands in: shapes, head counts, dtypes; binds R, Hi, K and Hw."""
-    validate.at_least("query_block", query_block, 1)
-    dims["R"] = -(-dims["L"] // query_block)
-    validate.shape(dims, "selection.indices", indices, "B R Hi K")
-    validate.integral("selection.indices", indices)
-    validate.at_least("the number of slots K of selection.indices", dims["K"], 1)
-    side = {"selection.weights": weights, "selection.local_weight": local_weight}
-    if weights is not None:
-        validate.shape(dims, "selection.weights", weights, "B R Hw K")
-    if local_weight is not None:
-        validate.shape(dims, "selection.local_weight", local_weight, "B R Hw")
-    validate.same_device(("q", q), {"selection.indices": indices, **side})
-    for name, x in side.items():
-        validate.floating(name, x)
-    heads = [("selection.indices", dims["Hi"])]
-    if weights is not None:
-        heads.append(("selection.weights", dims["Hw"]))
-        validate.divides(heads[0], heads[1])
-    for name, count in heads:
-        validate.divides((name, count), ("q", dims["Hq"]))
-        if count and dims["H"] % count and count % dims["H"]:
-            raise InputError(
-                f"{name} has {count} heads and k, v have {dims['H']}: give 1, "
-                f"H={dims['H']} or Hq={dims['Hq']}"
-            )
-
-
-def check_local(
-    dims: dict[str, int],
-    q: Tensor,
-    weights: Tensor | None,
-    local_weight: Tensor | None,
-    local_out: Tensor | None,
-    local_lse: Tensor | None,
-) -> None:
-    """The local branch must come whole, and in the form that the selection asks for."""
-    if weights is not None:
-        if local_lse is not None:
-            raise InputError(
-                "local_lse was given with a selection that has weights: the local branch's weight "
-                "is selection.local_weight there (retrieve with normalize='lse_mix')"
-            )
-        if (local_out is None) != (local_weight is None):
-            raise InputError(
-                f"local_out is {_given(local_out)} and selection.local_weight is "
-                f"{_given(local_weight)}: give both (retrieve with normalize='lse_mix') or neither"
-            )
-        return
-    if local_weight is not None:
-        raise InputError(
-            "selection.local_weight was given without weights: the joint softmax takes local_out "
-            "and local_lse"
-        )
-    if (local_out is None) != (local_lse is None):
-        raise InputError(
-            f"local_out is {_given(local_out)} and local_lse is {_given(local_lse)}: "
-            "the joint softmax takes both or neither"
-        )
-    if local_lse is not None:
-        validate.shape(dims, "local_lse", local_lse, "B L Hq")
-        validate.same_device(("q", q), {"local_lse": local_lse})
-        validate.floating("local_lse", local_lse)
-
-
-def check_devices(q: Tensor, **others: Tensor) -> None:
-    """Both halves of a call live on one device."""
-    for name, x in others.items():
-        validate.tensor(name, x)
-    validate.same_device(("q", q), dict(others))
 
 
 def attention_args(
@@ -382,7 +227,7 @@ def attention_args(
         query_block=query_block,
         plus_one=plus_one,
         hide_last=hide_last,
-        deterministic=deterministic or _torch_wants_deterministic(),
+        deterministic=deterministic,
         backend=backend,
     )
 
@@ -428,49 +273,10 @@ def _gradients(*tensors: Tensor) -> int:
     return sum(x.numel() * x.itemsize for x in tensors if x.requires_grad)
 
 
-def _check_normalize(
-    dims: dict[str, int],
-    normalize: str | None,
-    rank_scale: Tensor | None,
-    local_lse: Tensor | None,
-) -> None:
-    if rank_scale is not None:
-        if normalize not in ("softmax", "lse_mix"):
-            raise InputError(
-                f"rank_scale was given with normalize={normalize!r}: it scales the logits of "
-                "'softmax' and 'lse_mix' only"
-            )
-        if not isinstance(rank_scale, Tensor) or rank_scale.numel() != 1:
-            raise InputError("rank_scale: give a tensor with one element (a learned scalar)")
-        if rank_scale.dim() > 3:
-            raise InputError(f"rank_scale has {rank_scale.dim()} axes: give a scalar tensor")
-    if (local_lse is not None) != (normalize == "lse_mix"):
-        raise InputError(
-            f"normalize={normalize!r} with local_lse "
-            f"{'given' if local_lse is not None else 'absent'}: 'lse_mix' needs the log-sum-exp "
-            "of the local branch, and nothing else takes it"
-        )
-    if local_lse is not None:
-        validate.shape(dims, "local_lse", local_lse, "B R Hlse")
-
-
 def _scale(scale: float | None, dim: int) -> float:
     if scale is None:
         return 1.0 / math.sqrt(dim)
-    if isinstance(scale, bool) or not isinstance(scale, int | float):
-        raise InputError(f"scale={scale!r} is a {type(scale).__name__}: give a number or None")
     return float(scale)
-
-
-def _torch_wants_deterministic() -> bool:
-    return (
-        torch.are_deterministic_algorithms_enabled()
-        and not torch.is_deterministic_algorithms_warn_only_enabled()
-    )
-
-
-def _given(x: Tensor | None) -> str:
-    return "absent" if x is None else "given"
 
 
 def _seed(seed: int | Tensor, device: torch.device) -> Tensor:

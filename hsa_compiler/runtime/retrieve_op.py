@@ -26,7 +26,8 @@ from hsa_compiler.runtime.op_support import (
 
 TENSORS = ("q_slc", "landmarks", "lo", "hi", "chunk_bias", "rank_scale", "local_lse", "seed")
 DIFFERENTIABLE = ("q_slc", "landmarks", "chunk_bias", "rank_scale", "local_lse")
-OUTPUTS = ("indices", "slots", "weights", "local_weight")
+# The indices do not come first: opcheck sums outputs in order, into the dtype of the first.
+OUTPUTS = ("weights", "indices", "slots", "local_weight")
 #: What `normalize` says where only indices are wanted.
 SELECT_ONLY = "none"
 
@@ -53,14 +54,14 @@ def retrieve(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Choose chunks and weigh them.
 
-    Returns indices i32[B,R,Hi,K], slots fp32[B,R,Hr,K], weights fp32[B,R,Hw,K] and local_weight
+    Returns weights fp32[B,R,Hw,K], indices i32[B,R,Hi,K], slots fp32[B,R,Hr,K] and local_weight
     fp32[B,R,Hw]. With `normalize` ``"none"`` all but the indices have no elements; local_weight
     has none for all but ``"lse_mix"``.
     """
     dims = calls.retrieve_dims(q_slc, landmarks, top_k, index_heads, weight_heads)
     if calls.is_empty(dims):
         outputs = _outputs(q_slc, landmarks, top_k, index_heads, weight_heads, normalize)
-        for x, value in zip(outputs, (-1, float("-inf"), 0.0, 1.0), strict=True):
+        for x, value in zip(outputs, (0.0, -1, float("-inf"), 1.0), strict=True):
             x.fill_(value)
         return outputs
     executable = calls.forward(
@@ -80,11 +81,11 @@ def retrieve(
     found = executable.run(
         dict(zip(TENSORS, given, strict=True)), dims, q_slc.device, backend, deterministic
     )
-    nothing = q_slc.new_empty(0, dtype=accumulator(q_slc.dtype))
-    slots, weights, local_weight = (
-        found[name] if name in found else nothing.clone() for name in OUTPUTS[1:]
+    weights, indices, slots, local_weight = (
+        found[name] if name in found else q_slc.new_empty(0, dtype=accumulator(q_slc.dtype))
+        for name in OUTPUTS
     )
-    return found["indices"], slots, weights, local_weight
+    return weights, indices, slots, local_weight
 
 
 @retrieve.register_fake
@@ -183,12 +184,12 @@ def _outputs(
     indices = q_slc.new_empty((batch, rows, index_heads, top_k), dtype=torch.int32)
     nothing = q_slc.new_empty(0, dtype=wide)
     if kind == SELECT_ONLY:
-        return indices, nothing, torch.empty_like(nothing), torch.empty_like(nothing)
+        return nothing, indices, torch.empty_like(nothing), torch.empty_like(nothing)
     slots = q_slc.new_empty((batch, rows, score_heads, top_k), dtype=wide)
     weights = q_slc.new_empty((batch, rows, weight_heads, top_k), dtype=wide)
     if kind != "lse_mix":
-        return indices, slots, weights, nothing
-    return indices, slots, weights, q_slc.new_empty((batch, rows, weight_heads), dtype=wide)
+        return weights, indices, slots, nothing
+    return weights, indices, slots, q_slc.new_empty((batch, rows, weight_heads), dtype=wide)
 
 
 def _gradient(name: str, q_slc: Tensor, landmarks: Tensor, weights: Tensor) -> Tensor:
@@ -204,7 +205,7 @@ def _gradient(name: str, q_slc: Tensor, landmarks: Tensor, weights: Tensor) -> T
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     q_slc, landmarks, _, _, chunk_bias, rank_scale, _, _, *options = inputs
     top_k, _, _, normalize, scale, *_ = options
-    indices, slots, weights, local_weight = output
+    weights, indices, slots, local_weight = output
     ctx.save_for_backward(
         q_slc,
         landmarks,
@@ -221,17 +222,19 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 def _backward(
     ctx: Any,
+    d_weights: Tensor | None,
     d_indices: Tensor | None,
     d_slots: Tensor | None,
-    d_weights: Tensor | None,
     d_local_weight: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
     wrt = wanted(ctx, TENSORS, DIFFERENTIABLE)
     _, normalize, *_ = ctx.options
     grads = (d_slots, d_weights, d_local_weight if normalize == "lse_mix" else None)
     if not wrt or normalize == SELECT_ONLY or all(grad is None for grad in grads):
-        return (None,) * ctx.arguments
-    found = retrieve_backward(*grads, *ctx.saved_tensors, *ctx.options, *ctx.how, " ".join(wrt))
+        return spread(TENSORS, (), (), ctx.arguments)
+    found: list[Tensor] = retrieve_backward(
+        *grads, *ctx.saved_tensors, *ctx.options, *ctx.how, " ".join(wrt)
+    )
     return spread(TENSORS, wrt, found, ctx.arguments)
 
 

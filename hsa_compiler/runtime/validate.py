@@ -35,6 +35,12 @@ def at_least(name: str, value: int, low: int) -> None:
         raise InputError(f"{name}={value}: give {low} or more")
 
 
+def number(name: str, value: object) -> None:
+    """Raise unless `value` is None or a real number."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise InputError(f"{name}={value!r} is a {type(value).__name__}: give a number or None")
+
+
 def tensor(name: str, x: object) -> None:
     """Raise unless `x` is a tensor."""
     if not isinstance(x, Tensor):

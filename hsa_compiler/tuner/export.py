@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from hsa_compiler.schedules.cost_model import roofline
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner import measure, verdict
-from hsa_compiler.tuner.worker import usable_cpus
+from hsa_compiler.tuner.worker import tvm_threads
 from hsa_compiler.tuner.workload import Task
 
 
@@ -60,7 +59,7 @@ def make_entry(task: Task, backend: str, hardware: Hardware, evidence: Evidence)
     kind, planned = task.kernel, evidence.planned
     floor = roofline(task.problem, task.sizes, hardware)
     timing = _timing(evidence.winner)
-    threads = int(os.environ.get("TVM_NUM_THREADS", usable_cpus())) if backend == "tvm" else None
+    threads = tvm_threads() if backend == "tvm" else None
     return Entry(
         shape=ShapeClass.of(task.problem, task.sizes, backend),
         program=task.problem.group.program.hash,
@@ -72,7 +71,7 @@ def make_entry(task: Task, backend: str, hardware: Hardware, evidence: Evidence)
         gain_over_planned=None if planned is None else _gain(planned, evidence.winner),
         roofline=floor.share(timing.median_ms / 1e3),
         error=evidence.error,
-        locality=LocalityRecord(kind=task.locality, union=evidence.union),
+        locality=LocalityRecord.model_validate({"kind": task.locality, "union": evidence.union}),
         sizes=task.sizes,
         trials=evidence.trials,
         seed=task.seed,
@@ -103,6 +102,4 @@ def _schedule_time(kind: str, backend: str, raced: Raced) -> ScheduleTime:
 
 def _gain(baseline: Raced, winner: Raced) -> Gain:
     found = verdict.paired_gain(baseline.times, winner.times)
-    return Gain(
-        ratio=found.ratio, low=found.low, high=found.high, confidence=verdict.CONFIDENCE
-    )
+    return Gain(ratio=found.ratio, low=found.low, high=found.high, confidence=verdict.CONFIDENCE)

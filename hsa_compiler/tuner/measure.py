@@ -66,7 +66,7 @@ class CudaClock:
     """
 
     #: Host time to queue one timed launch, generously (events, flush and a Python launch).
-    QUEUE_MS = 0.3
+    QUEUE_MS = 0.5
 
     def __init__(self, device: torch.device, warm_l2: bool = False) -> None:
         self._device = device
@@ -78,12 +78,11 @@ class CudaClock:
         self._cycles_per_ms = int(getattr(properties, "clock_rate", 0)) or 2_000_000  # kHz
 
     def samples(self, runs: Sequence[Run]) -> list[float]:
-        events = [
-            (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
-            for _ in runs
-        ]
+        events = [(self._event(), self._event()) for _ in runs]
         with torch.cuda.device(self._device):
-            torch.cuda._sleep(int(self._cycles_per_ms * self.QUEUE_MS * len(runs)))
+            torch.cuda._sleep(  # type: ignore[no-untyped-call]
+                int(self._cycles_per_ms * self.QUEUE_MS * len(runs))
+            )
             for run, (start, end) in zip(runs, events, strict=True):
                 if self._flush is not None:
                     self._flush.zero_()
@@ -92,6 +91,10 @@ class CudaClock:
                 end.record()
             torch.cuda.synchronize(self._device)
         return [start.elapsed_time(end) for start, end in events]
+
+    @staticmethod
+    def _event() -> torch.cuda.Event:
+        return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,7 @@ class RandomProposer:
         self._space = space
         self._rng = random.Random(seed)
 
-    def propose(
-        self, finished: Sequence[Finished], tried: frozenset[Schedule]
-    ) -> Schedule | None:
+    def propose(self, finished: Sequence[Finished], tried: frozenset[Schedule]) -> Schedule | None:
         return self._space.random_point(self._rng)
 
 
@@ -63,9 +61,7 @@ class MoveProposer:
         self._space = space
         self._rng = random.Random(seed)
 
-    def propose(
-        self, finished: Sequence[Finished], tried: frozenset[Schedule]
-    ) -> Schedule | None:
+    def propose(self, finished: Sequence[Finished], tried: frozenset[Schedule]) -> Schedule | None:
         ranked = sorted(finished, key=lambda trial: trial.median_ms)
         elites = ranked[:ELITES]
         self._rng.shuffle(elites)
@@ -89,9 +85,7 @@ class OptunaProposer:
         self._study = optuna.create_study(sampler=sampler)
         self._mirrored: set[Schedule] = set()
 
-    def propose(
-        self, finished: Sequence[Finished], tried: frozenset[Schedule]
-    ) -> Schedule | None:
+    def propose(self, finished: Sequence[Finished], tried: frozenset[Schedule]) -> Schedule | None:
         for trial in finished:
             if trial.schedule not in self._mirrored:
                 self._mirrored.add(trial.schedule)
@@ -114,9 +108,7 @@ class AlternatingProposer:
         self._sampler = sampler
         self._moves = moves
 
-    def propose(
-        self, finished: Sequence[Finished], tried: frozenset[Schedule]
-    ) -> Schedule | None:
+    def propose(self, finished: Sequence[Finished], tried: frozenset[Schedule]) -> Schedule | None:
         if len(finished) >= MOVES_AFTER and len(tried) % 2:
             point = self._moves.propose(finished, tried)
             if point is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from hsa_compiler.errors import InputError
 from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions
@@ -91,9 +92,7 @@ class Shape:
     def retrieve(self) -> RetrieveOptions:
         """The first half's options, as `hsa_attention` would set them."""
         kind = None if self.normalize == "joint" else self.normalize
-        return RetrieveOptions(
-            top_k=self.K, scale=self.Dr**-0.5, normalize=kind, dtype=self.dtype
-        )
+        return RetrieveOptions(top_k=self.K, scale=self.Dr**-0.5, normalize=kind, dtype=self.dtype)
 
     @cached_property
     def attention(self) -> AttentionOptions:
@@ -106,12 +105,12 @@ class Shape:
             dtype=self.dtype,
         )
 
-    def resized(self, **sizes: int) -> Shape:
+    def resized(self, **sizes: Any) -> Shape:
         """The same kernels at other sizes."""
         return dataclasses.replace(self, **sizes)
 
 
-def _shape(name: str, L: int, heads: tuple[int, int], D: int, K: int, **more: int) -> Shape:
+def _shape(name: str, L: int, heads: tuple[int, int], D: int, K: int, **more: Any) -> Shape:
     return Shape(name, L=L, Hq=heads[0], H=heads[1], D=D, S=64, K=K, **more)
 
 
@@ -150,7 +149,7 @@ def parse_shape(text: str, dtype: str = "bf16") -> Shape:
             )
         return SHAPES[text]
     fields = {field.name for field in dataclasses.fields(Shape)} - {"name"}
-    given: dict[str, int | str] = {"dtype": dtype}
+    given: dict[str, Any] = {"dtype": dtype}
     for part in text.split(","):
         name, _, value = (piece.strip() for piece in part.partition("="))
         if name not in fields:
@@ -166,7 +165,7 @@ def parse_shape(text: str, dtype: str = "bf16") -> Shape:
     missing = [name for name in ("L", "Hq", "H", "D", "S", "K") if name not in given]
     if missing:
         raise InputError(f"shape {text!r}: {', '.join(missing)} must be given too")
-    return Shape(text.replace(",", " "), **given)  # type: ignore[arg-type]
+    return Shape(text.replace(",", " "), **given)
 
 
 def parse_shapes(texts: list[str], device_kind: str) -> list[Shape]:

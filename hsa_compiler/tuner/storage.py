@@ -147,6 +147,8 @@ def is_stale(trial: FrozenTrial, now: float) -> bool:
         started = trial.datetime_start
         return started is None or now - started.timestamp() > STALE_SECONDS
     try:
-        return psutil.Process(owner["pid"]).create_time() != owner["born"]
+        return bool(psutil.Process(owner["pid"]).create_time() != owner["born"])
     except psutil.NoSuchProcess:
         return True
+    except psutil.AccessDenied:
+        return False

@@ -28,7 +28,7 @@ from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.search_space import SearchSpace
 from hsa_compiler.tuner.verdict import decide, fastest
-from hsa_compiler.tuner.worker import CandidateFailed, Worker
+from hsa_compiler.tuner.worker import CandidateFailed, Worker, tvm_threads
 from hsa_compiler.tuner.workload import Task
 
 #: Candidates of the cost model that are tried before anything else.
@@ -100,7 +100,7 @@ class Plan:
             sorted(task.sizes.items()),
             task.warm_l2,
             [(axis.name, axis.choices) for axis in self.space.axes],
-            self.backend,
+            (self.backend, tvm_threads()),
             (stamp.project, stamp.torch, stamp.triton, stamp.tvm, stamp.driver, stamp.ptxas),
         )
         digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
@@ -162,6 +162,8 @@ def _search(
                 search.interrupt(candidate)
                 raise
             search.fail(candidate, failure.kind, str(failure))
+            if candidate.schedule == plan.generic:
+                return  # nothing can be shown to be faster than what cannot be timed
         except BaseException:
             search.interrupt(candidate)
             raise

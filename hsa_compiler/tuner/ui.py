@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -62,6 +63,12 @@ class _State:
             parts.append(f"failed: {self.failures}")
         parts.append(f"{max(0.0, self.deadline - time.monotonic()):.0f} s left")
         return ", ".join(parts)
+
+
+def make_console(stderr: bool = False) -> Console:
+    """A console; where it is no terminal, wide enough for the table."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=120)
 
 
 class Progress:
@@ -128,10 +135,10 @@ def summary(result: KernelResult) -> str:
     failures = describe_failures(result.failures)
     tail = f", {result.trials} trials" + (f", failed: {failures}" if failures else "")
     if result.time_ms is None:
-        return f"{head}{result.outcome}: {_first_line(result.message)}{tail}"
+        return f"{head}{result.outcome}: {_shortened(result.message, 120)}{tail}"
     text = f"{head}{milliseconds(result.time_ms)}"
     if result.outcome == "tuned":
-        text += f", {gain(result)} over the default"
+        text += f", {gain(result)} over the default with {result.schedule}"
     else:
         text += f", the {result.shipped} schedule stands: nothing is shown to be faster"
     return text + tail
@@ -139,19 +146,19 @@ def summary(result: KernelResult) -> str:
 
 def results_table(outcome: Outcome) -> Table:
     """Default against tuned, one row per kernel and shape."""
-    table = Table(title=f"{outcome.backend} on {outcome.device}, effort {outcome.effort}")
-    table.add_column("kernel")
+    table = Table(
+        title=f"{outcome.backend} on {outcome.device}, effort {outcome.effort}",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    table.add_column("kernel", no_wrap=True)
     table.add_column("shape")
     for name in ("default", "planned", "tuned", "gain (95 %)", "roofline", "trials"):
-        table.add_column(name, justify="right")
-    table.add_column("schedule that ships")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("ships", no_wrap=True)
     for result in outcome.results:
-        if result.time_ms is None:
-            last = f"{result.outcome}: {_first_line(result.message)}"
-            row = ["", "", "", "", "", str(result.trials), Text(last, style="red")]
-            table.add_row(result.kernel, result.shape, *row)
-            continue
-        ships = result.schedule if result.outcome == "tuned" else f"{result.shipped} stands"
+        share = f"{result.roofline:.0%}" if result.roofline is not None else ""
         table.add_row(
             result.kernel,
             result.shape,
@@ -159,11 +166,25 @@ def results_table(outcome: Outcome) -> Table:
             milliseconds(result.planned_ms),
             milliseconds(result.time_ms),
             gain(result),
-            f"{result.roofline:.0%}" if result.roofline is not None else "",
+            share,
             str(result.trials),
-            Text(ships),
+            result.shipped or Text(result.outcome, style="red"),
         )
     return table
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """The final table, what went wrong, and the files written."""
+    console.print(results_table(outcome))
+    lines = [
+        f"{result.kernel} {result.shape} {result.outcome}: {_shortened(result.message)}"
+        for result in outcome.results
+        if result.message
+    ]
+    lines += [f"wrote {file}" for file in outcome.files]
+    lines.append(f"{outcome.seconds:.0f} s; trials are kept in {outcome.storage}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def gain(result: KernelResult) -> str:
@@ -185,5 +206,6 @@ def describe_failures(failures: dict[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in failures.items())
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else ""
+def _shortened(text: str, limit: int = 300) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= limit else f"{words[:limit]}…"

@@ -66,9 +66,8 @@ def decide(
     incumbent = planned or generic
     if incumbent is None:
         return winner
-    if planned and generic and generic != planned:
-        if paired_gain(times[planned], times[generic]).is_faster:
-            incumbent = generic
+    if planned and generic and paired_gain(times[planned], times[generic]).is_faster:
+        incumbent = generic
     defaults = [name for name in {planned, generic} if name is not None and name != winner]
     if all(paired_gain(times[name], times[winner]).is_faster for name in defaults):
         return winner

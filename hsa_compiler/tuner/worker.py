@@ -50,6 +50,11 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def tvm_threads() -> int:
+    """The threads that TVM kernels are tuned with: TVM_NUM_THREADS where set, else all CPUs."""
+    return int(os.environ.get("TVM_NUM_THREADS") or usable_cpus())
+
+
 def worker_environment() -> dict[str, str]:
     """The worker's environment. Thread counts must stand before TVM and torch are imported."""
     given = {
@@ -57,10 +62,9 @@ def worker_environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         # Torch's idle OpenMP threads would otherwise spin and slow the next TVM kernel.
         "OMP_WAIT_POLICY": "PASSIVE",
+        "TVM_NUM_THREADS": str(tvm_threads()),
     }
-    environment = {**os.environ, **given}
-    environment.setdefault("TVM_NUM_THREADS", str(usable_cpus()))
-    return environment
+    return {**os.environ, **given}
 
 
 class Worker:
@@ -109,7 +113,8 @@ class Worker:
     ) -> tuple[Timing, float]:
         """Compile, check and time a candidate. Raises CandidateFailed."""
         limits = {"compile": compile_timeout, "run": run_timeout}
-        return self._request("evaluate", (schedule, best_ms), limits)
+        reply: tuple[Timing, float] = self._request("evaluate", (schedule, best_ms), limits)
+        return reply
 
     def race(
         self,
@@ -121,7 +126,8 @@ class Worker:
     ) -> dict[str, list[float]]:
         """Race candidates that passed `evaluate`. Raises CandidateFailed."""
         arguments = (dict(schedules), rounds, seconds, seed)
-        return self._request("race", arguments, {"compile": timeout})
+        reply: dict[str, list[float]] = self._request("race", arguments, {"compile": timeout})
+        return reply
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
@@ -168,7 +174,8 @@ class Worker:
         self._wait("start", {"start": self._start_timeout})
 
     def _setup(self) -> Any:
-        assert self._task is not None and self._connection is not None
+        assert self._task is not None
+        assert self._connection is not None
         task, timeout = self._task
         try:
             self._connection.send(("setup", (task,)))
@@ -200,9 +207,7 @@ class Worker:
             left = deadline - time.monotonic()
             if left <= 0:
                 self.close()
-                raise CandidateFailed(
-                    f"timeout_{stage}", f"no answer within {limits[stage]:.1f} s"
-                )
+                raise CandidateFailed(f"timeout_{stage}", f"no answer within {limits[stage]:.1f} s")
             try:
                 if not connection.poll(min(TICK, left)):
                     self._tick()

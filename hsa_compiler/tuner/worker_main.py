@@ -53,14 +53,14 @@ def serve(connection: Connection, bench: Bench) -> None:
             connection.send(("stage", name))
 
         try:
-            if request == "evaluate":
-                reply = bench.evaluate(*arguments, enter)
-            else:
-                reply = getattr(bench, request)(*arguments)
+            extra = (enter,) if request == "evaluate" else ()
+            reply = getattr(bench, request)(*arguments, *extra)
         except Exception as error:  # any failure of a candidate is an answer, not our end
             kind, fatal = failure_kind(error, stage[0])
-            text = str(error) if isinstance(error, HSAError | IllegalSchedule) else (
-                "".join(traceback.format_exception(error))
+            text = (
+                str(error)
+                if isinstance(error, HSAError | IllegalSchedule)
+                else ("".join(traceback.format_exception(error)))
             )
             connection.send(("failed", (kind, text, fatal)))
             if fatal:

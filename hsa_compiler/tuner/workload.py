@@ -70,9 +70,7 @@ def kernel_groups(shape: Shape) -> dict[str, KernelGroup]:
     """The kernels that a forward and a backward call of `hsa_attention` run, by kind."""
     halves = [calls.forward(shape.retrieve), calls.forward(shape.attention)]
     weighted = shape.normalize != "joint"
-    backward = [
-        calls.backward(shape.attention, ("out",), ("q", "k", "v", *["weights"] * weighted))
-    ]
+    backward = [calls.backward(shape.attention, ("out",), ("q", "k", "v", *["weights"] * weighted))]
     if weighted:
         backward.append(calls.backward(shape.retrieve, ("weights",), ("q_slc", "landmarks")))
     groups: dict[str, KernelGroup] = {}
@@ -113,15 +111,22 @@ def gate_cases(task: Task, device: torch.device) -> list[GateCase]:
     top_k = task.shape.K
     more = top_k + 4
     sizes = {
-        "mixed": dict(B=2, L=37, Lkv=more * task.shape.S + task.shape.S // 3),
-        "few": dict(B=1, L=5, Lkv=2 * task.shape.S + 1),
+        "mixed": {"B": 2, "L": 37, "Lkv": more * task.shape.S + task.shape.S // 3},
+        "few": {"B": 1, "L": 11, "Lkv": 2 * task.shape.S + 1},
     }
     cases = []
     for number, (name, size) in enumerate(sizes.items()):
         shape = task.shape.resized(**size)
         lo, hi = (x.to(device) for x in adversarial_bounds(shape))
         values = Values(
-            shape, task.groups, device, task.seed + number, {"lo": lo, "hi": hi}, adversarial=True
+            shape,
+            task.groups,
+            device,
+            task.seed + number,
+            {"lo": lo, "hi": hi},
+            adversarial=True,
+            # Not where rows see two chunks at most: a row that chose one twice has no gradient.
+            duplicates=name == "mixed",
         )
         cases.append(GateCase(name, values.inputs_of(task.kernel), shape.dims))
     return cases
@@ -151,8 +156,9 @@ class Values:
 
     Args:
         given: values that stand already, such as the visible intervals or a selection.
-        adversarial: compute the forward attention kernel too, with large logits and duplicates;
-            for small shapes only.
+        adversarial: compute the forward attention kernel too, and make some logits large; for
+            small shapes only.
+        duplicates: let some rows choose a chunk twice.
     """
 
     def __init__(
@@ -163,11 +169,13 @@ class Values:
         seed: int,
         given: Mapping[str, Tensor],
         adversarial: bool = False,
+        duplicates: bool = False,
     ) -> None:
         self._shape = shape
         self._dims = shape.dims
         self._device = device
         self._adversarial = adversarial
+        self._duplicates = duplicates
         self._known = dict(given)
         self._generator = torch.Generator(device=device)
         self._generator.manual_seed(seed)
@@ -188,7 +196,7 @@ class Values:
                 self._known[value.name] = self._draw(value)
             else:
                 found = interpret(group.program, self.inputs_of(group.kind), self._dims)
-                if self._adversarial and "indices" in found:
+                if self._duplicates and "indices" in found:
                     found["indices"] = with_duplicates(found["indices"])
                 self._known.update(
                     {name: x for name, x in found.items() if name not in self._known}
@@ -222,4 +230,3 @@ def with_duplicates(indices: Tensor) -> Tensor:
     rows = doubled[:, 3::7]
     rows[..., 1] = torch.where(rows[..., 1] >= 0, rows[..., 0], rows[..., 1])
     return doubled
-

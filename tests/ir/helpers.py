@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hsa_compiler.ir import Program, differentiate, fuse_groups, interpret
 from hsa_compiler.ir.dims import evaluate
+from tests.naive import visible_range
+
+
+def dims_of(length: int = 37, *, chunk: int = 8, batch: int = 2, heads: int = 4, kv: int = 2,
+            score: int = 2, landmark: int = 2, index: int = 2, weight: int = 2, top_k: int = 3,
+            length_kv: int | None = None, query_block: int = 1) -> dict[str, int]:
+    """A number for every dim of every program; small, and no two sizes of a kind alike."""
+    length_kv = length if length_kv is None else length_kv
+    return {"B": batch, "L": length, "Lkv": length_kv, "C": length_kv // chunk,
+            "R": -(-length // query_block), "Hq": heads, "H": kv, "Hr": score, "Hm": landmark,
+            "Hi": index, "Hw": weight, "D": 6, "Dr": 5, "K": top_k}
+
+
+def ranges(dims: Mapping[str, int], chunk: int = 8, **options: Any) -> dict[str, Tensor]:
+    """The inputs lo and hi."""
+    lo, hi = visible_range(dims["L"], dims["C"], chunk, batch=dims["B"], **options)
+    return {"lo": lo, "hi": hi}
+
+
+def choose(dims: Mapping[str, int], seed: int = 0) -> Tensor:
+    """Any indices: duplicates, and empty slots anywhere."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = [dims[d] for d in ("B", "R", "Hi", "K")]
+    return torch.randint(-1, dims["C"], shape, generator=generator, dtype=torch.int32)
 
 
 def random_values(program: Program, dims: Mapping[str, int], start: int = 0,

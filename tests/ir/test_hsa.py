@@ -15,38 +15,25 @@ from hsa_compiler.ir.programs import (
     hsa_program,
     retrieve_program,
 )
-from tests.ir.helpers import assert_close, assert_same_gradients, by_groups, random_values, run
+from tests.ir.helpers import (
+    assert_close,
+    assert_same_gradients,
+    by_groups,
+    choose,
+    dims_of,
+    random_values,
+    ranges,
+    run,
+)
 from tests.naive import (
     chunk_starts,
     naive_chunk_attention,
     naive_gumbel,
     naive_hsa,
     naive_retrieve,
-    visible_range,
 )
 
 KINDS = ("softmax", "stick_breaking", "softmax_off_by_one", "lse_mix")
-
-
-def dims_of(length: int = 37, *, chunk: int = 8, batch: int = 2, heads: int = 4, kv: int = 2,
-            score: int = 2, landmark: int = 2, index: int = 2, weight: int = 2, top_k: int = 3,
-            length_kv: int | None = None, query_block: int = 1) -> dict[str, int]:
-    length_kv = length if length_kv is None else length_kv
-    return {"B": batch, "L": length, "Lkv": length_kv, "C": length_kv // chunk,
-            "R": -(-length // query_block), "Hq": heads, "H": kv, "Hr": score, "Hm": landmark,
-            "Hi": index, "Hw": weight, "D": 6, "Dr": 5, "K": top_k}
-
-
-def ranges(dims: dict[str, int], chunk: int = 8, **options: object) -> dict[str, torch.Tensor]:
-    lo, hi = visible_range(dims["L"], dims["C"], chunk, batch=dims["B"], **options)
-    return {"lo": lo, "hi": hi}
-
-
-def choose(dims: dict[str, int], seed: int = 0) -> torch.Tensor:
-    """Any indices: duplicates, and empty slots anywhere."""
-    generator = torch.Generator().manual_seed(seed)
-    shape = [dims[d] for d in ("B", "R", "Hi", "K")]
-    return torch.randint(-1, dims["C"], shape, generator=generator, dtype=torch.int32)
 
 
 @st.composite

@@ -84,9 +84,7 @@ def test_sampling_stays_in_the_nucleus_and_follows_its_seed() -> None:
     assert (choose(logits, 0.0, 1.0, torch.Generator()) == 1).all()
 
 
-def test_text_streams_whole_characters(
-    small: HSAConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_text_streams_whole_characters(small: HSAConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def scripted(*_: object, **__: object) -> list[Tensor]:
         return [torch.tensor([b]) for b in "né".encode() + b"\xff"] + [torch.tensor([EOS])]
 

@@ -11,12 +11,22 @@ from torch import Tensor
 
 from hsa_compiler.errors import InputError
 from hsa_compiler.model.config import HSAConfig
-from hsa_compiler.model.hsa_ultralong import HSAUltraLong, Rope, band_mask, window_attention
+from hsa_compiler.model.hsa_ultralong import (
+    HSALayer,
+    HSAUltraLong,
+    Rope,
+    band_mask,
+    window_attention,
+)
 
 
 def make(config: HSAConfig, dtype: torch.dtype = torch.float64) -> HSAUltraLong:
     torch.manual_seed(0)
     return HSAUltraLong(config).to(dtype)
+
+
+def hsa_layers(model: HSAUltraLong) -> list[HSALayer]:
+    return [block for block in model.upper if isinstance(block, HSALayer)]
 
 
 def some_tokens(length: int, batch: int = 2) -> Tensor:
@@ -87,7 +97,7 @@ def test_gradients_reach_every_parameter(small: HSAConfig) -> None:
     for parameter in (
         model.encoder.cls,
         model.encoder.landmark.weight,
-        *(group.hsa.retrieval.weight for group in model.groups),
+        *(layer.retrieval.weight for layer in hsa_layers(model)),
     ):
         assert parameter.grad.abs().max() > 1e-6
 
@@ -95,7 +105,7 @@ def test_gradients_reach_every_parameter(small: HSAConfig) -> None:
 def test_retrieval_gradient_is_the_derivative(small: HSAConfig) -> None:
     small = dataclasses.replace(small, top_k=9)  # no selection that a small step could change
     model, tokens = make(small), some_tokens(80)
-    for weight in (model.encoder.landmark.weight, model.groups[0].hsa.retrieval.weight):
+    for weight in (model.encoder.landmark.weight, hsa_layers(model)[0].retrieval.weight):
         direction = torch.randn_like(weight)
         model.zero_grad()
         model(tokens).square().mean().backward()
@@ -174,8 +184,8 @@ def test_the_residual_bypasses_what_was_retrieved(small: HSAConfig) -> None:
     bypassing = make(small)
     plain = make(dataclasses.replace(small, bypass_residual=False))
     for model in (bypassing, plain):
-        for group in model.groups:
-            group.hsa.mlp.down.weight.data.zero_()
+        for layer in hsa_layers(model):
+            layer.mlp.down.weight.data.zero_()
     assert torch.equal(bypassing(tokens), bypassing(tokens, zero_hsa=True))
     assert not torch.allclose(plain(tokens), plain(tokens, zero_hsa=True))
 
@@ -208,14 +218,15 @@ def test_autocast_runs_in_bf16(small: HSAConfig) -> None:
 
 def test_initialisation_follows_its_table(small: HSAConfig) -> None:
     config = dataclasses.replace(small, width=128, rank_scale=True)
-    model = make(config, torch.float32)
-    assert (model.norm.weight == 1).all()
-    assert (model.groups[0].hsa.q_norm.weight == 1).all()
-    assert float(model.groups[0].hsa.rank_scale) == 0
-    assert model.lower[0].attention.q.weight.std() == pytest.approx(0.2, rel=0.05)
+    start = make(config, torch.float32).state_dict()
+    assert (start["norm.weight"] == 1).all()
+    assert (start["upper.0.q_norm.weight"] == 1).all()
+    assert start["upper.0.rank_scale"] == 0
+    assert float(start["lower.0.attention.q.weight"].std()) == pytest.approx(0.2, rel=0.05)
     # 5 blocks add to the residual stream, each twice.
-    assert model.lower[0].mlp.down.weight.std() == pytest.approx(0.2 / 10**0.5, rel=0.05)
-    assert model.encoder.cls.std() > 0
+    down = float(start["lower.0.mlp.down.weight"].std())
+    assert down == pytest.approx(0.2 / 10**0.5, rel=0.05)
+    assert start["encoder.cls"].std() > 0
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 0), (1, 2, 3)])

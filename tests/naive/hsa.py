@@ -90,7 +90,7 @@ def naive_weights(
         # A finite fill keeps gradients of rows without a chunk finite.
         filled = torch.where(chosen, scores, -1e30)
         return torch.where(chosen, filled.softmax(3), 0), None
-    extra = local_lse if kind == "lse_mix" else torch.zeros_like(scores[..., 0])
+    extra = local_lse if kind == "lse_mix" else scores.new_zeros(scores.shape[:3])
     filled = torch.cat([torch.where(chosen, scores, -1e30), extra[..., None]], 3).softmax(3)
     weights = torch.where(chosen, filled[..., :-1], 0)
     return weights, filled[..., -1] if kind == "lse_mix" else None

@@ -76,7 +76,7 @@ def naive_hils(q: Tensor, k: Tensor, v: Tensor, q_slc: Tensor, landmarks: Tensor
                 scores = torch.stack([
                     q_slc[b, i, h] @ landmarks[b, :, g].T / math.sqrt(q_slc.shape[3])
                     + bias[b, :, g] for h in members])
-                best = sorted(seen, key=lambda c: -float(scores[:, c].max()))[:top_k]
+                best = sorted(seen, key=lambda c: -float(scores[:, c].detach().max()))[:top_k]
                 for row, h in enumerate(members):
                     logits = torch.stack([scores[row, c] for c in best] + [local_lse[b, i, h]])
                     mix = logits.softmax(0)
@@ -89,14 +89,14 @@ def naive_hils(q: Tensor, k: Tensor, v: Tensor, q_slc: Tensor, landmarks: Tensor
 def naive_moba(q: Tensor, k: Tensor, v: Tensor, *, chunk: int, top_k: int) -> Tensor:
     """Every head sees its own chunk causally and the top_k past chunks by mean key: one softmax."""
     batch, length, heads, dim = q.shape
-    keys = _repeat(k, heads)
+    keys = _repeat(k, heads).detach()
     mask = torch.zeros(batch, length, heads, length, dtype=torch.bool)
     for b in range(batch):
         for t in range(length):
             own = t // chunk
             mask[b, t, :, own * chunk:t + 1] = True
             for h in range(heads):
-                gate = [float(q[b, t, h] @ keys[b, c * chunk:(c + 1) * chunk, h].mean(0))
+                gate = [float(q[b, t, h].detach() @ keys[b, c * chunk:(c + 1) * chunk, h].mean(0))
                         for c in range(own)]
                 for c in sorted(range(own), key=lambda c: -gate[c])[:top_k]:
                     mask[b, t, h, c * chunk:(c + 1) * chunk] = True

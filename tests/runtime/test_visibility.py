@@ -67,9 +67,7 @@ def test_intervals_follow_the_definition(
 
 
 @given(
-    lengths=st.lists(
-        st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=4
-    ),
+    lengths=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=4),
     chunk=st.sampled_from((3, 4)),
     window=st.none() | st.integers(1, 12),
     q_offset=st.integers(0, 9),
@@ -146,9 +144,7 @@ def test_offsets_may_be_tensors_on_the_device() -> None:
 
 
 def test_extra_entries_of_the_chunk_table_stay_in_range() -> None:
-    starts = visibility.chunk_starts(
-        torch.tensor([0, 7, 10]), chunks=4, chunk_size=4, kv_tokens=10
-    )
+    starts = visibility.chunk_starts(torch.tensor([0, 7, 10]), chunks=4, chunk_size=4, kv_tokens=10)
     assert starts[0] == 0
     assert bool((starts >= 0).all())
     assert bool((starts + 4 <= 10).all())

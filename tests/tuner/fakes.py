@@ -14,6 +14,7 @@ from hsa_compiler.errors import HSAError
 from hsa_compiler.schedules.hardware import host_cpu
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.schedules.space import Knob
+from hsa_compiler.tuner.bench import failure_kind
 from hsa_compiler.tuner.correctness import WrongResult
 from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
 from hsa_compiler.tuner.measure import Timing
@@ -21,6 +22,7 @@ from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search_space import SearchSpace
 from hsa_compiler.tuner.session import Request, run
 from hsa_compiler.tuner.shapes import Shape
+from hsa_compiler.tuner.worker import CandidateFailed
 
 AXES = (
     Knob("tokens", (1, 2, 4, 8, 16, 32), True, ""),
@@ -74,9 +76,9 @@ def model_ms(schedule: Schedule) -> float:
 
 
 class FakeBench:
-    """Times by `model_ms`; misbehaves as the task tells for a value of `pairs`.
+    """Times by `model_ms`; misbehaves as the task tells for a value of `pairs` or a schedule's text.
 
-    Task: {"plant": {"<pairs>": "hang" | "exit" | "wrong" | "raise" | "illegal" | "cuda"},
+    Task: {"plant": {"<pairs or schedule>": "hang" | "exit" | "wrong" | "raise" | "illegal" | "cuda"},
     "sleep": seconds per candidate, "log": file that takes one line per evaluation}.
     """
 
@@ -84,7 +86,7 @@ class FakeBench:
         if task.get("broken"):
             raise HSAError("these inputs cannot be made")
         self.task = task
-        return {"pid": os.getpid(), "threads": os.environ["TVM_NUM_THREADS"]}
+        return {"pid": os.getpid(), "threads": os.environ.get("TVM_NUM_THREADS")}
 
     def evaluate(
         self, schedule: Schedule, best_ms: float | None, stage: Callable[[str], None]
@@ -92,7 +94,8 @@ class FakeBench:
         if "log" in self.task:
             with Path(self.task["log"]).open("a") as log:
                 log.write(json.dumps(schedule.to_json()) + "\n")
-        deed = self.task.get("plant", {}).get(str(schedule.pairs))
+        plant = self.task.get("plant", {})
+        deed = plant.get(str(schedule.pairs)) or plant.get(str(schedule))
         if deed == "hang_compile":
             time.sleep(3600)
         if deed == "illegal":
@@ -148,6 +151,35 @@ class SessionBench(FakeBench):
 
     def milliseconds(self, schedule: Schedule) -> float:
         return float(self.task.get("times", {}).get(str(schedule), 1.0))
+
+
+class InProcessWorker:
+    """The interface of `worker.Worker` without a process, for tests of everything else."""
+
+    def __init__(self, bench: str, *_: object) -> None:
+        self._bench = SessionBench()
+
+    def setup(self, task: Any, timeout: float) -> Any:
+        return self._call(self._bench.setup, task)
+
+    def evaluate(
+        self, schedule: Schedule, best_ms: float | None, compile_timeout: float, run_timeout: float
+    ) -> Any:
+        return self._call(self._bench.evaluate, schedule, best_ms, lambda _: None)
+
+    def race(self, *arguments: Any) -> Any:
+        return self._call(self._bench.race, *arguments[:-1])
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise CandidateFailed(failure_kind(error, "run")[0], str(error)) from error
+
+    def __enter__(self) -> InProcessWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class SilentView:

@@ -43,7 +43,8 @@ def test_starts_come_first_and_nothing_repeats() -> None:
 
 def test_small_spaces_are_enumerated_in_the_order_of_promise() -> None:
     space = small_space()
-    assert space.points is not None and len(space.points) == 42
+    assert space.points is not None
+    assert len(space.points) == 42
     search = Search(
         space,
         optuna.create_study(),
@@ -118,7 +119,8 @@ def test_failures_are_counted_and_never_proposed_again(tmp_path: Path) -> None:
     assert resumed.trials == 5
     seen = run(resumed)
     assert len(seen) == 25
-    assert GENERIC not in seen and PLANNED not in seen
+    assert GENERIC not in seen
+    assert PLANNED not in seen
 
 
 def test_an_interrupted_candidate_is_retried_once(tmp_path: Path) -> None:
@@ -126,7 +128,8 @@ def test_an_interrupted_candidate_is_retried_once(tmp_path: Path) -> None:
     for attempt in range(2):
         search = Search(small_space(), study, starts=[PLANNED], trials=30)
         candidate = search.next()
-        assert candidate is not None and candidate.schedule == PLANNED, attempt
+        assert candidate is not None, attempt
+        assert candidate.schedule == PLANNED, attempt
         search.interrupt(candidate)
     search = Search(small_space(), study, starts=[PLANNED], trials=30)
     assert search.failures == {"abandoned": 1}

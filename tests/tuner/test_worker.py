@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from hsa_compiler.tuner.bench import failure_kind
-from hsa_compiler.tuner.worker import CandidateFailed, Worker, usable_cpus
+from hsa_compiler.tuner.worker import CandidateFailed, Worker, tvm_threads
 from tests.tuner.fakes import PLANNED
 
 BENCH = "tests.tuner.fakes:FakeBench"
@@ -48,7 +48,7 @@ def works(worker: Worker) -> bool:
 def test_failures_that_leave_the_worker_alive(worker: Worker) -> None:
     info = worker.setup({"plant": PLANT}, 60.0)
     assert info["pid"] != os.getpid()
-    assert info["threads"] == os.environ.get("TVM_NUM_THREADS", str(usable_cpus()))
+    assert info["threads"] == str(tvm_threads())
     starts = worker.starts
     assert fail(worker, 4).kind == "wrong_result"
     bug = fail(worker, 16)
@@ -74,7 +74,8 @@ def test_a_crash_is_reported_with_its_last_words(worker: Worker) -> None:
     starts = worker.starts
     crash = fail(worker, 2)
     assert crash.kind == "crash"
-    assert "exit code 3" in str(crash) and "about to go" in str(crash)
+    assert "exit code 3" in str(crash)
+    assert "about to go" in str(crash)
     assert works(worker)
     assert worker.starts == starts + 1
 

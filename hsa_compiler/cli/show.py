@@ -1,0 +1,216 @@
+"""``hsa-compiler show``: a program at every stage of the compiler.
+
+hsa-compiler show hsa --stage backward
+hsa-compiler show hsa --stage triton --kernel attend --shape D=64,K=16 --schedule warps=8
+hsa-compiler show moba --stage tvm --backward
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.syntax import Syntax
+
+from hsa_compiler.cli.examples import PROGRAMS, Shape, example
+from hsa_compiler.cli.output import print_json
+from hsa_compiler.configs import choose
+from hsa_compiler.errors import InputError
+from hsa_compiler.ir import KernelGroup, differentiate, fuse_groups
+from hsa_compiler.schedules import hardware, space
+from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
+from hsa_compiler.schedules.schedule import KERNELS, Schedule
+
+STAGES = ("program", "backward", "tile", "triton", "tvm")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel group with the schedule it would get, and where that comes from."""
+
+    problem: Problem
+    schedule: Schedule
+    reason: str
+
+
+def show(
+    program: Annotated[str, typer.Argument(help=f"One of {', '.join(PROGRAMS)}.")] = "hsa",
+    stage: Annotated[str, typer.Option(help=f"One of {', '.join(STAGES)}.")] = "program",
+    shape: Annotated[
+        str, typer.Option(help="Dims, dtype and normalize, e.g. L=8192,Hq=16,H=1,D=128,dtype=bf16.")
+    ] = "",
+    schedule: Annotated[
+        str,
+        typer.Option(
+            help="auto (what a call would use), generic, planned, or knobs of the --kernel such "
+            "as tokens=32,warps=4; others as in generic."
+        ),
+    ] = "auto",
+    target: Annotated[
+        str, typer.Option(help="triton:sm_90, tvm, tvm:CPU:THREADS; default: this machine's.")
+    ] = "",
+    kernel: Annotated[str, typer.Option(help="Only this kernel, forward or backward.")] = "",
+    backward: Annotated[
+        bool, typer.Option("--backward", help="The kernels of the backward program.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Print a program at any stage of the compiler, down to the generated source."""
+    if stage not in STAGES:
+        raise InputError(f"no stage {stage!r}; there are: {', '.join(STAGES)}")
+    found = example(program, Shape.parse(shape))
+    if stage in ("program", "backward"):
+        shown = found.program if stage == "program" else differentiate(found.program)
+        _print([{"program": shown.name, "hash": shown.hash, "text": shown.text()}], "text", as_json)
+        return
+    goal = _target(target, stage)
+    groups = _groups(found.program, kernel, backward)
+    if "=" in schedule and len(groups) > 1:
+        raise InputError("--schedule with knobs needs one kernel: add --kernel NAME")
+    rows = []
+    for group in groups:
+        chosen = _schedule(Problem.of(group, found.dims), found.dims, goal, schedule)
+        rows.append(
+            {
+                "kernel": group.kind,
+                "target": str(goal),
+                "schedule": space.knob_values(group.kind, goal.backend, chosen.schedule),
+                "reason": chosen.reason,
+                "text": _text(chosen, goal, stage),
+            }
+        )
+    _print(rows, "text" if stage == "tile" else "python", as_json)
+
+
+def _target(text: str, stage: str) -> Target:
+    """The target a name stands for; without one, this machine's for the stage's back end.
+
+    Raises:
+        InputError: for a name that is no target, or one of another back end than the stage's.
+    """
+    backend, _, rest = text.partition(":")
+    if not text:
+        backend = "tvm" if stage == "tvm" else "triton"
+    if backend not in space.BACKENDS:
+        raise InputError(f"--target {text!r}: give triton:sm_90, tvm or tvm:CPU:THREADS")
+    if stage in space.BACKENDS and stage != backend:
+        raise InputError(f"--stage {stage} prints for {stage}, not for --target {text}")
+    if backend == "tvm":
+        if not rest:
+            from hsa_compiler.codegen.tvm import host_target
+
+            return host_target()
+        cpu, _, threads = rest.partition(":")
+        if threads and not threads.isdigit():
+            raise InputError(f"--target {text!r}: {threads!r} is not a number of threads")
+        return Target("tvm", cpu, int(threads or 1))
+    arch = rest or _gpu_arch()
+    if arch != "interpret" and not re.fullmatch(r"sm_\d+", arch):
+        raise InputError(f"--target {text!r}: {arch!r} is no architecture such as sm_90")
+    return Target("triton", arch)
+
+
+def _gpu_arch() -> str:
+    import torch
+
+    return hardware.detect("cuda").arch if torch.cuda.is_available() else "sm_90"
+
+
+def _groups(program: Any, kernel: str, backward: bool) -> list[KernelGroup]:
+    """The kernels to show.
+
+    Raises:
+        InputError: for a kernel that does not exist, or that this program does not have.
+    """
+    if not kernel:
+        return list(fuse_groups(differentiate(program) if backward else program))
+    if kernel not in KERNELS:
+        raise InputError(f"no kernel {kernel!r}; there are: {', '.join(KERNELS)}")
+    groups = [*fuse_groups(program), *fuse_groups(differentiate(program))]
+    found = [group for group in groups if group.kind == kernel]
+    if not found:
+        raise InputError(f"{program.name} has no {kernel}; it has: {_names(groups)}")
+    return found[:1]
+
+
+def _names(groups: list[KernelGroup]) -> str:
+    return ", ".join(dict.fromkeys(group.kind for group in groups))
+
+
+def _schedule(problem: Problem, dims: dict[str, int], target: Target, text: str) -> Kernel:
+    """The schedule that ``--schedule`` asks for, checked.
+
+    Raises:
+        IllegalSchedule: a knob that does not exist, or a schedule that cannot run.
+        InputError: text that is neither a word it knows nor knobs.
+    """
+    names = problem.group.program.dim_names()
+    sizes = {name: dims[name] for name in DYNAMIC_DIMS if name in names}
+    row = None if target.arch == "interpret" else _hardware(target)
+    if text == "auto":
+        choice = choose(problem, sizes, target, row or hardware.host_cpu())
+        return Kernel(problem, choice.schedule, f"{choice.tier}: {choice.reason}")
+    if text == "planned":
+        from hsa_compiler.schedules.cost_model import planned
+
+        best = planned(problem, sizes, row or hardware.of_arch("sm_90"), backend=target.backend)
+        return Kernel(problem, best, "planned")
+    default = space.legal_default(problem, target.backend, row)
+    if text == "generic":
+        return Kernel(problem, default, "generic")
+    changed = Schedule.from_json({**default.to_json(), **_knobs(text)})
+    space.check(problem, changed, target.backend, row)
+    return Kernel(problem, changed, "given")
+
+
+def _hardware(target: Target) -> hardware.Hardware:
+    if target.backend == "tvm":
+        return hardware.host_cpu()
+    try:
+        return hardware.of_arch(target.arch)
+    except KeyError as error:
+        raise InputError(str(error.args[0])) from error
+
+
+def _knobs(text: str) -> dict[str, int | str | bool]:
+    """``"tokens=16,warps=4"`` as names and values."""
+    knobs: dict[str, int | str | bool] = {}
+    for pair in re.split(r"[,\s]+", text.strip()):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(
+                f"--schedule {text!r}: give auto, generic, planned or knobs such as warps=4"
+            )
+        words: dict[str, int | str | bool] = {"true": True, "false": False}
+        knobs[name] = int(value) if value.isdigit() else words.get(value.lower(), value)
+    return knobs
+
+
+def _text(kernel: Kernel, target: Target, stage: str) -> str:
+    from hsa_compiler.compiler import generate_source, lower_kernel
+    from hsa_compiler.tile.text import to_text
+
+    if stage == "tile":
+        return to_text(lower_kernel(kernel.problem, kernel.schedule, target))
+    return generate_source(kernel.problem, kernel.schedule, target)
+
+
+def _print(rows: list[dict[str, Any]], language: str, as_json: bool) -> None:
+    """JSON; or text, with colours on a terminal. Lines about a kernel start with ``#``."""
+    if as_json:
+        print_json(rows)
+        return
+    console = Console()
+    for row in rows:
+        if "kernel" in row:
+            knobs = " ".join(f"{name}={value}" for name, value in row["schedule"].items())
+            head = f"# {row['kernel']} for {row['target']}: {knobs}\n# {row['reason']}\n"
+        else:
+            head = f"# hash {row['hash']}\n"
+        if console.is_terminal:
+            console.print(Syntax(head + row["text"], language, word_wrap=True))
+        else:
+            print(head + row["text"])

@@ -1,0 +1,121 @@
+"""show: every stage of every program, and clear words for what does not exist."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hsa_compiler.cli.examples import PROGRAMS, Shape, example
+from hsa_compiler.cli.main import main
+from hsa_compiler.errors import InputError
+from hsa_compiler.ir import parse
+
+SMALL = "L=256,Hq=4,H=2,D=32,S=16,K=4,dtype=fp32"
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, str]]:
+    assert main(["show", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("stage", ["program", "backward"])
+def test_programs_print_and_parse_back(
+    name: str, stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = shown(capsys, name, "--stage", stage, "--shape", SMALL)
+    assert parse(row["text"]).hash == row["hash"]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_kernel_lowers_to_tiles_and_triton(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = shown(capsys, name, "--stage", "tile", "--shape", SMALL, "--target", "triton:sm_90")
+    assert rows
+    for row in rows:
+        assert f"kernel {row['kernel']}(" in row["text"] or "kernel " in row["text"]
+        assert " grid (" in row["text"]
+    (row,) = shown(
+        capsys, name, "--stage", "triton", "--shape", SMALL, "--kernel", rows[-1]["kernel"]
+    )
+    assert "@triton.jit" in row["text"]
+
+
+def test_backward_kernels(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = shown(capsys, "--stage", "tile", "--backward", "--shape", SMALL)
+    assert [row["kernel"] for row in rows] == [
+        "attend_grad_q",
+        "invert_index",
+        "attend_grad_kv",
+        "weigh_grad",
+        "landmark_grad",
+    ]
+
+
+def test_schedules_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("--stage", "triton", "--kernel", "attend", "--target", "triton:sm_80")
+    for word, reason in (("generic", "generic"), ("planned", "planned"), ("warps=8", "given")):
+        (row,) = shown(capsys, *common, "--schedule", word)
+        assert row["reason"] == reason
+    assert row["schedule"]["warps"] == 8  # type: ignore[index]
+    assert row["target"] == "triton:sm_80"
+
+
+def test_text_is_a_python_file_with_a_comment_on_top(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--stage", "triton", "--kernel", "weigh", "--target", "triton:sm_90"]
+    assert main(["show", *arguments]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# weigh for triton:sm_90: ")
+    compile(text, "weigh.py", "exec")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["flash"], "no program 'flash'; there are: hsa"),
+        (["--stage", "asm"], "no stage 'asm'"),
+        (["--shape", "Hq=6,H=4"], "H=4 must divide Hq=6 in hsa"),
+        (["--shape", "Q=3"], "give NAME=VALUE with B, L, Lkv"),
+        (["--shape", "L=x"], "L must be a positive number"),
+        (["--shape", "dtype=fp8"], "one of bf16, fp16, fp32"),
+        (["--shape", "normalize=none"], "stick_breaking"),
+        (["--stage", "tile", "--target", "metal"], "give triton:sm_90, tvm or tvm:CPU:THREADS"),
+        (["--stage", "triton", "--target", "tvm:znver4"], "not for --target tvm:znver4"),
+        (["--stage", "tile", "--target", "triton:sm_50"], "no hardware row for 'sm_50'"),
+        (["--stage", "tile", "--target", "triton:hopper"], "no architecture such as sm_90"),
+        (["--stage", "tile", "--schedule", "warps=8"], "add --kernel NAME"),
+        (["--stage", "tile", "--kernel", "flash"], "no kernel 'flash'"),
+        (["--stage", "tile", "--schedule", "best"], "give auto, generic, planned or knobs"),
+        (
+            ["--stage", "tile", "--kernel", "weigh", "--schedule", "warps=3"],
+            "warps=3; allowed: 1, 2, 4, 8",
+        ),
+        (
+            ["chunk_attention", "--stage", "tile", "--kernel", "select"],
+            "chunk_attention has no select; it has: attend, attend_grad_q",
+        ),
+        (
+            ["--stage", "tile", "--kernel", "attend", "--schedule", "order=union"],
+            "attend has no lowering in union order",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("error: ")
+    assert "Traceback" not in captured.err
+
+
+def test_shapes_fill_in_a_methods_heads() -> None:
+    dims = example("moba", Shape.parse("Hq=8 H=2 L=100 S=16")).dims
+    assert (dims["Hr"], dims["Hm"], dims["Hi"], dims["Hw"]) == (8, 2, 8, 8)
+    assert (dims["C"], dims["R"], dims["Lkv"]) == (6, 100, 100)
+    assert example("gca", Shape.parse("L=100,S=16")).dims["R"] == 7
+    with pytest.raises(InputError, match="no program"):
+        example("flash", Shape())

@@ -1,0 +1,146 @@
+"""Generated for triton:sm_90; schedule: order=chunk pairs=4."""
+
+import triton
+import triton.language as tl
+
+@triton.jit(do_not_specialize=['C', 'Lkv', 'R', 'L'])
+def attend_grad_kv(
+    p_order, p_offsets, p_q, p_k, p_v, p_d_out, p_weights, p_d_k, p_d_v, C, Lkv, R, L,
+):
+    # grid: ((C * 1), 1, B)
+    i_work = tl.program_id(0)
+    i_head = tl.program_id(1)
+    i_batch = tl.program_id(2)
+    b_dk = tl.full([64, 128], 0.0, tl.float32)  # [64, 128]
+    b_dv = tl.full([64, 128], 0.0, tl.float32)  # [64, 128]
+    b_dk_1 = b_dk
+    b_dv_1 = b_dv
+    i_program = 0
+    x = i_head * 1
+    x_1 = x + i_program
+    x_2 = i_batch * 1
+    x_3 = x_2 + 0
+    x_4 = x_3.to(tl.int64)
+    x_5 = C + 1
+    x_6 = x_4 * x_5
+    x_7 = x_6 + i_work
+    first = tl.load(p_offsets + x_7)
+    x_8 = x_6 + i_work
+    x_9 = x_8 + 1
+    last = tl.load(p_offsets + x_9)
+    x_10 = i_work * 64
+    x_11 = i_batch * Lkv
+    x_12 = x_11.to(tl.int64)
+    x_13 = x_12 + x_10
+    x_14 = x_13 * 1
+    x_15 = x_14 + i_head
+    x_16 = x_15 * 128
+    o_key = tl.arange(0, 64)
+    o_dim = tl.arange(0, 128)
+    x_17 = o_key * 128
+    x_18 = x_17[:, None]  # [64, 1]
+    x_19 = x_16 + x_18  # [64, 1]
+    o_dim_1 = o_dim[None, :]  # [1, 128]
+    x_20 = x_19 + o_dim_1  # [64, 128]
+    b_k = tl.load(p_k + x_20)  # [64, 128]
+    b_v = tl.load(p_v + x_20)  # [64, 128]
+    b_dk_2 = b_dk_1
+    b_dv_2 = b_dv_1
+    for i_pair in tl.range(first, last, 4, num_stages=2):
+        o_x = tl.arange(0, 64)
+        x_21 = o_x // 16
+        x_22 = i_pair + x_21
+        x_23 = x_22 < last
+        x_24 = o_x % 16
+        R_1 = R.to(tl.int64)
+        x_25 = R_1 * 32
+        x_26 = i_batch * 1
+        x_27 = x_26 + 0
+        x_28 = x_27 * x_25
+        x_29 = x_28 + x_22
+        b_pair = tl.load(p_order + x_29, mask=x_23, other=0)
+        x_30 = b_pair // 32
+        x_31 = b_pair % 32
+        x_32 = x_1 * 16
+        x_33 = x_32 + x_24
+        o_dim_2 = tl.arange(0, 128)
+        x_34 = i_batch * L
+        x_35 = x_34.to(tl.int64)
+        x_36 = x_35 + x_30
+        x_37 = x_36 * 16
+        x_38 = x_37 + x_33
+        x_39 = x_38 * 128
+        x_40 = x_39[:, None]  # [64, 1]
+        o_dim_3 = o_dim_2[None, :]  # [1, 128]
+        x_41 = x_40 + o_dim_3  # [64, 128]
+        x_42 = x_23[:, None]  # [64, 1]
+        b_q = tl.load(p_q + x_41, mask=x_42, other=0)  # [64, 128]
+        o_dim_4 = tl.arange(0, 128)
+        x_43 = i_batch * L
+        x_44 = x_43.to(tl.int64)
+        x_45 = x_44 + x_30
+        x_46 = x_45 * 16
+        x_47 = x_46 + x_33
+        x_48 = x_47 * 128
+        x_49 = x_48[:, None]  # [64, 1]
+        o_dim_5 = o_dim_4[None, :]  # [1, 128]
+        x_50 = x_49 + o_dim_5  # [64, 128]
+        x_51 = x_23[:, None]  # [64, 1]
+        b_do = tl.load(p_d_out + x_50, mask=x_51, other=0)  # [64, 128]
+        b_k_t = tl.trans(b_k)  # [128, 64]
+        b_dot = tl.dot(b_q, b_k_t)  # [64, 64]
+        b_s = b_dot * 0.14426950408889636  # [64, 64]
+        b_v_t = tl.trans(b_v)  # [128, 64]
+        b_dp = tl.dot(b_do, b_v_t)  # [64, 64]
+        x_52 = i_batch * R
+        x_53 = x_52.to(tl.int64)
+        x_54 = x_53 + x_30
+        x_55 = x_54 * 1
+        x_56 = x_55 + 0
+        x_57 = x_56 * 32
+        x_58 = x_57 + x_31
+        b_w = tl.load(p_weights + x_58, mask=x_23, other=0)
+        b_m = tl.max(b_s, axis=1)
+        b_m_1 = b_m[:, None]  # [64, 1]
+        x_59 = b_s - b_m_1  # [64, 64]
+        b_p = tl.exp2(x_59)  # [64, 64]
+        b_l = tl.sum(b_p, axis=1)
+        b_rcp_l = 1.0 / b_l
+        x_60 = b_p * b_dp  # [64, 64]
+        x_60_sum = tl.sum(x_60, axis=1)
+        b_dw = x_60_sum * b_rcp_l
+        x_61 = b_rcp_l * b_w
+        x_62 = x_61[:, None]  # [64, 1]
+        b_wp = b_p * x_62  # [64, 64]
+        b_dw_1 = b_dw[:, None]  # [64, 1]
+        x_63 = b_dp - b_dw_1  # [64, 64]
+        b_ds = b_wp * x_63  # [64, 64]
+        b_ds_1 = b_ds.to(tl.bfloat16)  # [64, 64]
+        b_ds_1_t = tl.trans(b_ds_1)  # [64, 64]
+        b_dot_1 = tl.dot(b_ds_1_t, b_q, b_dk_2)  # [64, 128]
+        b_wp_1 = b_wp.to(tl.bfloat16)  # [64, 64]
+        b_wp_1_t = tl.trans(b_wp_1)  # [64, 64]
+        b_dot_2 = tl.dot(b_wp_1_t, b_do, b_dv_2)  # [64, 128]
+        b_dk_2 = b_dot_1
+        b_dv_2 = b_dot_2
+    b_dk_1 = b_dk_2
+    b_dv_1 = b_dv_2
+    x_64 = i_work * 64
+    x_65 = i_batch * Lkv
+    x_66 = x_65.to(tl.int64)
+    x_67 = x_66 + x_64
+    x_68 = x_67 * 1
+    x_69 = x_68 + i_head
+    x_70 = x_69 * 128
+    o_key_1 = tl.arange(0, 64)
+    o_dim_6 = tl.arange(0, 128)
+    x_71 = o_key_1 * 128
+    x_72 = x_71[:, None]  # [64, 1]
+    x_73 = x_70 + x_72  # [64, 1]
+    o_dim_7 = o_dim_6[None, :]  # [1, 128]
+    x_74 = x_73 + o_dim_7  # [64, 128]
+    x_75 = b_dk_1 * 0.1  # [64, 128]
+    x_76 = x_75.to(tl.bfloat16)  # [64, 128]
+    tl.store(p_d_k + x_74, x_76)
+    b_dv_3 = b_dv_1.to(tl.bfloat16)  # [64, 128]
+    tl.store(p_d_v + x_74, b_dv_3)

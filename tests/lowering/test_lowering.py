@@ -1,0 +1,165 @@
+"""Every kernel of every variant lowers to a valid tile program, or says why it cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from hsa_compiler.compiler import lower_kernel
+from hsa_compiler.errors import LoweringError, TileError
+from hsa_compiler.ir import differentiate, fuse_groups
+from hsa_compiler.ir.programs import (
+    AttentionOptions,
+    RetrieveOptions,
+    chunk_attention_program,
+    retrieve_program,
+)
+from hsa_compiler.schedules.defaults import generic
+from hsa_compiler.schedules.problem import Problem, Target
+from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule, Schedule
+from hsa_compiler.tile.builder import TileBuilder
+from hsa_compiler.tile.ir import For, Kernel, Size, Stmt, TileProgram
+from hsa_compiler.tile.verify import check
+from tests import problems
+
+TARGETS = (Target("triton", "sm_90"), Target("tvm", "generic", 2))
+DIMS = {"Hq": 6, "H": 2, "D": 32, "K": 5, "Hr": 2, "Hm": 2, "Dr": 48, "Hi": 2, "Hw": 2}
+
+RETRIEVALS = [
+    RetrieveOptions(5, 0.1, normalize=kind, bias=bias, rank_scale=rank, noise=bias)
+    for kind, rank in (
+        ("softmax", True),
+        ("stick_breaking", False),
+        ("softmax_off_by_one", False),
+        ("lse_mix", True),
+    )
+    for bias in (False, True)
+]
+ATTENTIONS = [
+    AttentionOptions(64, 0.1, joint=joint, local=local, packed=packed, query_block=block)
+    for joint in (False, True)
+    for local in (False, True)
+    for packed, block in ((False, 1), (True, 1), (False, 8))
+]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+@pytest.mark.parametrize("options", [*RETRIEVALS, *ATTENTIONS], ids=repr)
+def test_every_variant_lowers_forward_and_backward(
+    options: RetrieveOptions | AttentionOptions, target: Target
+) -> None:
+    if isinstance(options, RetrieveOptions):
+        program = retrieve_program(options)
+    else:
+        program = chunk_attention_program(options)
+    for part in (program, differentiate(program)):
+        for group in fuse_groups(part):
+            schedule = generic(group.kind, target.backend)
+            tile = lower_kernel(Problem.of(group, DIMS), schedule, target)
+            bound = set(tile.bindings.values())
+            for value in group.program.outputs:
+                assert value.name in bound, f"{group.kind} never writes {value.name}"
+
+
+def test_tiles_are_padded_to_powers_of_two_only_where_the_target_asks_for_it() -> None:
+    problem, _ = problems.make("attend", query_heads=3, kv_heads=1)
+    schedule = generic("attend", "triton")
+    assert 4 in _rows(lower_kernel(problem, schedule, TARGETS[0]).kernels[0])
+    assert 4 not in _rows(lower_kernel(problem, schedule, TARGETS[1]).kernels[0])
+
+
+def _rows(kernel: Kernel) -> set[int]:
+    def visit(body: tuple[Stmt, ...]) -> set[int]:
+        found = set()
+        for stmt in body:
+            if isinstance(stmt, For):
+                found |= visit(stmt.body)
+            elif hasattr(stmt, "var") and stmt.var.shape:
+                found.add(stmt.var.shape[0])
+        return found
+
+    return visit(kernel.body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "reason"),
+    [
+        ("attend", {"order": "union"}, "order"),
+        ("attend_grad_q", {"order": "chunk"}, "order"),
+        ("attend_grad_kv", {"order": "token"}, "order"),
+        ("attend_grad_kv", {"split": 64}, "combine"),
+        ("attend_grad_kv", {"combine": "atomic"}, "combine"),
+        ("landmark_grad", {"split": 64, "combine": "buffer"}, "combine"),
+    ],
+)
+def test_a_schedule_without_a_lowering_is_illegal_and_says_why(
+    kind: str, change: dict[str, object], reason: str
+) -> None:
+    problem, _ = problems.make(kind)
+    schedule = generic(kind, "triton").replace(**change)
+    with pytest.raises(IllegalSchedule) as caught:
+        lower_kernel(problem, schedule, TARGETS[0])
+    assert caught.value.kind == reason
+    assert kind in caught.value.message
+
+
+def test_programs_of_a_cpu_cannot_add_into_shared_memory() -> None:
+    problem, _ = problems.make("attend_grad_kv")
+    schedule = generic("attend_grad_kv", "tvm").replace(split=64, combine="atomic")
+    with pytest.raises(IllegalSchedule, match="split=0"):
+        lower_kernel(problem, schedule, TARGETS[1])
+
+
+def test_a_chunk_tile_must_divide_the_chunk() -> None:
+    problem, _ = problems.make("attend", chunk=16)
+    with pytest.raises(IllegalSchedule, match="does not divide the chunk 16"):
+        lower_kernel(problem, Schedule(chunk_tile=32), TARGETS[0])
+
+
+def test_heads_that_do_not_divide_each_other_have_no_lowering() -> None:
+    group = problems.groups(32, 64, "bf16")["attend"]
+    problem = Problem.of(group, {**DIMS, "Hq": 6, "H": 4, "Hi": 4, "K": 32})
+    with pytest.raises(LoweringError, match="6 query heads, 4 KV heads"):
+        lower_kernel(problem, Schedule(), TARGETS[0])
+
+
+def test_every_kernel_kind_has_a_lowering() -> None:
+    assert set(KERNELS) == set(problems.groups(32, 64, "bf16"))
+
+
+def test_sizes_evaluate_and_print() -> None:
+    size = (Size.of("R") * 3).cdiv(16).at_least(1)
+    assert size.evaluate({"R": 11}) == 3
+    assert size.evaluate({"R": 0}) == 1
+    assert str(size) == "max(cdiv((R * 3), 16), 1)"
+    assert Size.of("C").bits().evaluate({"C": 8}) == 4
+
+
+class TestVerify:
+    def test_a_variable_of_a_loop_is_not_visible_after_it(self) -> None:
+        b = TileBuilder("k")
+        out = b.pointer("out", "i32")
+        with b.loop(0, 4) as loop:
+            inside = loop.index + 1
+        b.store(out, inside, 1)
+        program = TileProgram((b.finish((1,)),), {"out": "out"})
+        with pytest.raises(TileError, match="used where it is not assigned"):
+            check(program)
+
+    def test_an_unbound_pointer_is_named(self) -> None:
+        b = TileBuilder("k")
+        b.store(b.pointer("out", "i32"), b.program_id(0, "i"), 1)
+        with pytest.raises(TileError, match="pointer out is bound to nothing"):
+            check(TileProgram((b.finish((1,)),), {}))
+
+    def test_the_builder_refuses_shapes_and_dtypes_that_do_not_fit(self) -> None:
+        b = TileBuilder("k")
+        a = b.full((4, 8), 0.0, "fp32")
+        with pytest.raises(TileError, match="dot of"):
+            b.dot(a, b.full((4, 8), 0.0, "fp32"))
+        with pytest.raises(TileError, match="do not broadcast"):
+            a + b.full((3, 8), 0.0, "fp32")
+        with pytest.raises(TileError, match="cast one of them"):
+            a + b.full((4, 8), 0, "i32")
+        with pytest.raises(TileError, match="loop carries"):
+            with b.loop(0, 4, carry=[("b_a", a)]) as loop:
+                loop.yield_(b.full((4, 8), 0, "i32"))

@@ -1,0 +1,153 @@
+"""Search spaces: what is legal, why not, and which schedules stand for the same kernel."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+
+from hsa_compiler.schedules import hardware, space
+from hsa_compiler.schedules.defaults import GENERIC, generic
+from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule, Schedule
+from tests.problems import make
+
+H100 = hardware.named("nvidia_h100_80gb_hbm3")
+RTX4090 = hardware.named("NVIDIA GeForce RTX 4090")
+
+
+def test_every_kernel_and_back_end_has_knobs_and_a_default() -> None:
+    assert set(space.KNOBS) == set(KERNELS)
+    assert set(GENERIC) == set(itertools.product(KERNELS, space.BACKENDS))
+    fields = {field.name for field in dataclasses.fields(Schedule)}
+    for kernel in space.KNOBS.values():
+        for backend in space.BACKENDS:
+            assert set(kernel.names(backend)) <= fields
+
+
+@pytest.mark.parametrize("backend", space.BACKENDS)
+@pytest.mark.parametrize("kind", KERNELS)
+def test_the_generic_default_is_legal(kind: str, backend: str) -> None:
+    problem, _ = make(kind)
+    space.check(problem, generic(kind, backend), backend, H100)
+
+
+def test_generic_names_what_exists() -> None:
+    with pytest.raises(
+        KeyError, match="no generic schedule for kernel 'attend' on back end 'cuda'"
+    ):
+        generic("attend", "cuda")
+
+
+@pytest.mark.parametrize("head_dim", [16, 32, 64, 128, 256])
+@pytest.mark.parametrize("chunk", [16, 32, 64, 128])
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+def test_a_legal_default_exists_on_the_smallest_gpu(head_dim: int, chunk: int, dtype: str) -> None:
+    for kind in KERNELS:
+        problem, _ = make(kind, head_dim=head_dim, chunk=chunk, dtype=dtype)
+        found = space.legal_default(problem, "triton", RTX4090)
+        space.check(problem, found, "triton", RTX4090)
+
+
+@pytest.mark.parametrize(
+    ("kind", "backend", "knobs", "reason", "text"),
+    [
+        ("attend", "triton", {"order": "union"}, "order", "it has: token"),
+        ("attend_grad_kv", "triton", {"order": "token"}, "order", "it has: chunk"),
+        ("attend", "triton", {"pairs": 4}, "knob", "pairs=4 for attend on triton"),
+        ("attend", "tvm", {"warps": 8}, "knob", "warps=8 for attend on tvm"),
+        ("attend", "triton", {"persistent": True}, "knob", "persistent=True"),
+        ("select", "triton", {"tokens": 1}, "knob", "allowed: 16, 32, 64, 128"),
+        ("attend_grad_kv", "triton", {"split": 64}, "combine", "combine='atomic'"),
+        ("attend_grad_kv", "triton", {"combine": "atomic"}, "combine", "split=0"),
+        ("attend_grad_kv", "tvm", {"split": 64, "combine": "atomic"}, "knob", "allowed: 0"),
+        (
+            "attend_grad_kv",
+            "triton",
+            {"split": 32, "pairs": 64, "combine": "atomic"},
+            "split",
+            "less than one step",
+        ),
+        ("attend", "triton", {"chunk_tile": 64}, "chunk_tile", "the chunk of 64"),
+        ("attend", "cuda", {}, "target", "known: triton, tvm"),
+    ],
+)
+def test_illegal_schedules_say_why(
+    kind: str, backend: str, knobs: dict[str, object], reason: str, text: str
+) -> None:
+    problem, _ = make(kind)
+    base = generic(kind, backend if backend in space.BACKENDS else "triton")
+    with pytest.raises(IllegalSchedule, match=text) as caught:
+        space.check(problem, base.replace(**knobs), backend)
+    assert caught.value.kind == reason
+
+
+def test_a_program_that_does_not_fit_the_device_is_refused() -> None:
+    problem, _ = make("attend", head_dim=256, chunk=128, dtype="fp32")
+    whole = generic("attend", "triton")
+    with pytest.raises(IllegalSchedule, match="RTX 4090 has 101376") as caught:
+        space.check(problem, whole, "triton", RTX4090)
+    assert caught.value.kind == "shared_memory"
+    space.check(problem, whole, "triton")
+    grads, _ = make("attend_grad_kv", head_dim=256, chunk=128)
+    with pytest.raises(IllegalSchedule, match="accumulator registers") as caught:
+        space.check(grads, generic("attend_grad_kv", "triton"), "triton", H100)
+    assert caught.value.kind == "registers"
+
+
+@pytest.mark.parametrize("backend", space.BACKENDS)
+@pytest.mark.parametrize("kind", KERNELS)
+def test_feasible_schedules_are_legal_and_distinct(kind: str, backend: str) -> None:
+    problem, _ = make(kind)
+    row = H100 if backend == "triton" else hardware.host_cpu()
+    found = space.feasible(problem, backend, row)
+    assert found
+    assert len(set(found)) == len(found)
+    for schedule in found[:: max(1, len(found) // 50)]:
+        space.check(problem, schedule, backend, row)
+        assert space.normal(problem, backend, schedule) == schedule
+        values = space.knob_values(kind, backend, schedule)
+        assert Schedule.from_json(values) == schedule
+
+
+def test_the_axes_cover_the_feasible_space() -> None:
+    problem, _ = make("attend_grad_kv")
+    axes = {knob.name: knob for knob in space.knobs("attend_grad_kv", "triton")}
+    assert set(axes) == {"pairs", "chunk_tile", "split", "combine", "warps", "stages"}
+    assert axes["pairs"].ordinal
+    assert not axes["combine"].ordinal
+    assert axes["warps"].doc
+    for schedule in space.feasible(problem, "triton"):
+        for name, knob in axes.items():
+            assert getattr(schedule, name) in knob.choices
+
+
+def test_neighbours_are_one_move_away_and_keep_split_with_combine() -> None:
+    start = generic("attend_grad_kv", "triton")
+    moves = space.neighbours("attend_grad_kv", "triton", start)
+    assert start not in moves
+    assert len(set(moves)) == len(moves)
+    for move in moves:
+        assert (move.split > 0) == (move.combine == "atomic")
+    assert start.replace(warps=8) in moves
+    assert start.replace(warps=1) not in moves
+    assert start.replace(split=32, combine="atomic") in moves
+
+
+def test_normal_form_merges_equal_kernels() -> None:
+    problem, _ = make("select", top_k=64)
+    small = generic("select", "triton").replace(chunk_block=16)
+    assert space.normal(problem, "triton", small).chunk_block == 64
+    weigh, _ = make("weigh")
+    wide = generic("weigh", "triton").replace(dim_block=256)
+    assert space.normal(weigh, "triton", wide).dim_block == 128
+    grads, _ = make("attend_grad_kv", query_heads=4, kv_heads=4)
+    few = generic("attend_grad_kv", "triton").replace(pairs=1)
+    assert space.normal(grads, "triton", few).pairs == 16
+
+
+def test_a_borrowed_sub_tile_becomes_the_whole_chunk() -> None:
+    problem, _ = make("attend", chunk=32)
+    borrowed = generic("attend", "triton").replace(chunk_tile=64)
+    assert space.adapted(problem, borrowed).chunk_tile == 0
+    assert space.adapted(problem, borrowed.replace(chunk_tile=16)).chunk_tile == 16

@@ -1,0 +1,128 @@
+"""Clocks, screening, races, and the statistics that decide."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from hsa_compiler.tuner.effort import EFFORTS
+from hsa_compiler.tuner.measure import MIN_ROUNDS, CpuClock, Timing, race, screen
+from hsa_compiler.tuner.verdict import Gain, decide, fastest, paired_gain
+
+QUICK = EFFORTS["quick"]
+
+
+class ScriptedClock:
+    """Every call tells its own time; drift multiplies all times a little more each call."""
+
+    def __init__(self, drift: float = 0.0) -> None:
+        self.calls: list[float] = []
+        self.drift = drift
+
+    def samples(self, runs: Sequence[Callable[[], object]]) -> list[float]:
+        times = []
+        for run in runs:
+            value = run()
+            assert isinstance(value, float)
+            self.calls.append(value)
+            times.append(value * (1 + self.drift) ** len(self.calls))
+        return times
+
+
+def takes(milliseconds: float) -> Callable[[], None]:
+    return lambda: milliseconds  # type: ignore[return-value]
+
+
+def test_screening_takes_the_median_of_all_samples() -> None:
+    clock = ScriptedClock()
+    timing = screen(takes(2.0), clock, QUICK, best_ms=1.9)
+    assert timing == Timing(2.0, 0.0, QUICK.samples)
+    assert len(clock.calls) == QUICK.samples + 1  # one to warm up
+
+
+def test_screening_aborts_hopeless_candidates_after_five() -> None:
+    clock = ScriptedClock()
+    timing = screen(takes(2.0), clock, QUICK, best_ms=1.0)
+    assert timing.aborted
+    assert timing.samples == 5
+    assert len(clock.calls) == 6
+
+
+def test_cpu_clock_repeats_what_is_too_short_to_time() -> None:
+    calls = 0
+
+    def short() -> None:
+        nonlocal calls
+        calls += 1
+
+    clock = CpuClock()
+    times = clock.samples([short, short])
+    assert all(0 < time < 0.1 for time in times)
+    assert calls > 100
+
+
+def test_race_interleaves_and_cancels_drift() -> None:
+    clock = ScriptedClock(drift=0.01)
+    times = race({"a": takes(1.0), "b": takes(1.1)}, clock, rounds=20, seconds=60)
+    assert len(times["a"]) == len(times["b"]) == 20
+    ratios = [b / a for a, b in zip(times["a"], times["b"], strict=True)]
+    assert ratios == pytest.approx([1.1] * 20)
+    rounds = [clock.calls[2 + 4 * at : 6 + 4 * at] for at in range(20)]
+    assert all(round_[0] == round_[3] and round_[1] == round_[2] for round_ in rounds)
+    assert {round_[0] for round_ in rounds} == {1.0, 1.1}
+
+
+def test_race_out_of_time_still_has_enough_rounds() -> None:
+    times = race({"a": takes(1.0)}, ScriptedClock(), rounds=100, seconds=0.0)
+    assert len(times["a"]) == MIN_ROUNDS
+
+
+def noisy(median: float, seed: int, count: int = 30, noise: float = 0.05) -> list[float]:
+    rng = np.random.default_rng(seed)
+    return list(median * np.exp(rng.normal(0, noise, count)))
+
+
+def test_paired_gain() -> None:
+    gain = paired_gain(noisy(1.2, 1), noisy(1.0, 2))
+    assert gain.low < gain.ratio < gain.high
+    assert gain.is_faster
+    assert gain.ratio == pytest.approx(1.2, rel=0.05)
+    assert paired_gain([1.0] * 9, [1.0] * 9) == Gain(1.0, 1.0, 1.0)
+    with pytest.raises(ValueError, match="30 against 29"):
+        paired_gain(noisy(1, 1), noisy(1, 2, count=29))
+
+
+def test_equal_candidates_rarely_look_different() -> None:
+    wrong = sum(paired_gain(noisy(1.0, s), noisy(1.0, s + 1000)).is_faster for s in range(200))
+    assert wrong <= 12  # 2.5 % expected, one-sided
+
+
+@pytest.mark.parametrize(
+    ("generic", "planned", "winner", "ships"),
+    [
+        (1.0, 0.9, 0.5, "winner"),
+        (1.0, 0.5, 0.5, "planned"),  # a tie: the default stands
+        (0.5, 1.0, 0.6, "generic"),  # faster than planned, not than generic
+        (1.0, 1.0, 1.2, "planned"),
+    ],
+)
+def test_verdict(generic: float, planned: float, winner: float, ships: str) -> None:
+    times = {
+        "generic": noisy(generic, 1, noise=0.01),
+        "planned": noisy(planned, 2, noise=0.01),
+        "winner": noisy(winner, 3, noise=0.01),
+    }
+    if winner == planned:
+        times["winner"] = list(reversed(times["planned"]))
+    assert decide(times, "winner", "generic", "planned") == ships
+    assert fastest(times)[0] == min(times, key=lambda name: statistics.median(times[name]))
+
+
+def test_verdict_without_a_planned_schedule() -> None:
+    times = {"generic": [1.0] * 9, "winner": [0.5] * 9}
+    assert decide(times, "winner", "generic", None) == "winner"
+    assert decide(times, "generic", "generic", None) == "generic"
+    assert decide(times, "winner", None, None) == "winner"

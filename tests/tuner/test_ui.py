@@ -1,0 +1,121 @@
+"""What a run shows: lines, the live view, the final table, the command line and its JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hsa_compiler.cli.main import main
+from hsa_compiler.tuner import session, ui
+from hsa_compiler.tuner.results import KernelResult
+from hsa_compiler.tuner.ui import Progress, describe_failures, milliseconds, summary
+from tests.tuner.fakes import InProcessWorker, request
+
+SHAPE = "L=64,Hq=4,H=2,D=16,S=16,K=4"
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(session, "Worker", InProcessWorker)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def arguments(folder: Path, *more: str) -> list[str]:
+    files = ["--out", str(folder / "out"), "--storage", str(folder / "journal")]
+    what = ["--device", "cpu", "--kernels", "weigh,select", "--shapes", SHAPE]
+    return ["autotune", *what, *files, *more]
+
+
+def show(folder: Path, terminal: bool) -> str:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, width=160)
+    with Progress(console) as progress:
+        session.run(request(folder, kernels=("weigh",)), progress)
+    return file.getvalue()
+
+
+def test_plain_lines_where_there_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ui, "LINE_EVERY", 0.0)
+    text = show(tmp_path, terminal=False)
+    assert "\x1b" not in text
+    lines = text.splitlines()
+    assert any(line.startswith("[1/1] weigh probe: search, ") for line in lines)
+    assert any("best 1 ms (1.00x the default's speed)" in line for line in lines)
+    assert any(line.rstrip().endswith("s left") for line in lines)
+    assert lines[-1].startswith("weigh probe: 1 ms, the planned schedule stands")
+
+
+def test_live_view_on_a_terminal(tmp_path: Path) -> None:
+    text = show(tmp_path, terminal=True)
+    assert "weigh probe: race" in text
+    assert "weigh probe: 1 ms, the planned schedule stands" in text
+
+
+def test_the_command_prints_a_table_and_the_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(tmp_path)) == 0
+    out = capsys.readouterr().out
+    assert "gain (95 %)" in out
+    assert "planned" in out
+    assert out.count("wrote ") == 2
+    assert str(tmp_path / "out") in out
+
+
+def test_json_stands_alone_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(tmp_path, "--json", "--seed", "3")) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert {result["kernel"] for result in data["results"]} == {"weigh", "select"}
+    assert len(data["files"]) == 2
+    assert data["results"][0]["entry"]["seed"] == 3
+    assert data["interrupted"] is False
+
+
+def test_a_failed_kernel_ends_with_1_and_bad_input_with_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAKE_BENCH", '{"broken": true}')
+    assert main(arguments(tmp_path)) == 1
+    assert "these inputs cannot be made" in capsys.readouterr().out
+    assert main(arguments(tmp_path, "--effort", "huge")) == 2
+    assert "unknown effort 'huge'" in capsys.readouterr().err
+    assert main(arguments(tmp_path, "--device", "cuda:99")) == 2
+    assert main(arguments(tmp_path, "--sampler", "x")) == 2
+    assert main(arguments(tmp_path, "--l2", "tepid")) == 2
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(InProcessWorker, "evaluate", stop)
+    assert main(arguments(tmp_path)) == 130
+    assert "--resume` continues" in capsys.readouterr().err
+
+
+def test_words() -> None:
+    assert milliseconds(0.01234) == "12.3 us"
+    assert milliseconds(12.345) == "12.3 ms"
+    assert describe_failures({"crash": 2, "timeout_run": 1}) == "2 crash, 1 timeout_run"
+    result = KernelResult("attend", "a8", "local", "failed", "no\nluck", trials=3)
+    assert summary(result) == "attend a8: failed: no luck, 3 trials"
+    result = KernelResult(
+        *("attend", "a8", "local", "tuned"),
+        schedule="warps=2",
+        time_ms=0.5,
+        gain=2.0,
+        gain_low=1.9,
+        gain_high=2.1,
+    )
+    assert summary(result) == (
+        "attend a8: 500 us, 2.00x (1.90-2.10) over the default with warps=2, 0 trials"
+    )
