@@ -33,12 +33,16 @@ class TopKChunkAttention(nn.MultiheadAttention):
         self.load_state_dict(dense.state_dict())
         self.chunk_size, self.top_k = chunk_size, top_k
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, **_: object) -> tuple[Tensor, None]:
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, **_: object
+    ) -> tuple[Tensor, None]:
         """`query` [B, L, width] attends to itself; `key` and `value` must be the same tensor."""
         batch, length, _ = query.shape
         q, k, v = (
             x.view(batch, length, self.num_heads, self.head_dim)
-            for x in nn.functional.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+            for x in nn.functional.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(
+                3, -1
+            )
         )
         # Landmarks: the mean key of every complete chunk, per head.
         chunks = length // self.chunk_size
@@ -63,7 +67,9 @@ def own_chunk_attention(q: Tensor, k: Tensor, v: Tensor, chunk: int) -> tuple[Te
     """Causal attention inside each token's own chunk: out [B, L, H, D] and LSE fp32 [B, L, H]."""
     length = q.shape[1]
     pad = -length % chunk
-    q, k, v = (nn.functional.pad(x, (0, 0, 0, 0, 0, pad)).unflatten(1, (-1, chunk)) for x in (q, k, v))
+    q, k, v = (
+        nn.functional.pad(x, (0, 0, 0, 0, 0, pad)).unflatten(1, (-1, chunk)) for x in (q, k, v)
+    )
     scores = torch.einsum("bcihd,bcjhd->bchij", q, k).float() / math.sqrt(q.shape[-1])
     future = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device).triu(1)
     scores = scores.masked_fill(future, float("-inf"))

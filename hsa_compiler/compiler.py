@@ -1,11 +1,11 @@
 """The pipeline, from a kernel group to something that runs:
 
-    problem + schedule + target
-        -> lower      (lowering/lower.py)     a tile program, or IllegalSchedule
-        -> check      (tile/verify.py)        every rule of the tile IR
-        -> generate   (codegen/)              Triton or TVM source
-        -> store      (cache.py)              a real file
-        -> build      (codegen/)              launchable kernels
+problem + schedule + target
+    -> lower      (lowering/lower.py)     a tile program, or IllegalSchedule
+    -> check      (tile/verify.py)        every rule of the tile IR
+    -> generate   (codegen/)              Triton or TVM source
+    -> store      (cache.py)              a real file
+    -> build      (codegen/)              launchable kernels
 """
 
 from __future__ import annotations

@@ -16,13 +16,27 @@ from .verifier import verify
 if TYPE_CHECKING:
     from .interpreter import interpret as interpret
 
-__all__ = ["Builder", "IRError", "KernelGroup", "Op", "Program", "TensorType", "Value",
-           "differentiate", "fuse_groups", "interpret", "parse", "saved_for_backward", "verify"]
+__all__ = [
+    "Builder",
+    "IRError",
+    "KernelGroup",
+    "Op",
+    "Program",
+    "TensorType",
+    "Value",
+    "differentiate",
+    "fuse_groups",
+    "interpret",
+    "parse",
+    "saved_for_backward",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
     # The interpreter alone needs torch: everything else here imports in milliseconds.
     if name == "interpret":
         from .interpreter import interpret
+
         return interpret
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

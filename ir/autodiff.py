@@ -20,8 +20,9 @@ NOT_DIFFERENTIABLE = ("select",)  # stops gradients on purpose
 SAVED_ONLY = ("total_lse",)  # results kept for the backward pass, which take no gradient
 
 
-def differentiate(program: Program, wrt: Sequence[str] | None = None,
-                  of: Sequence[str] | None = None) -> Program:
+def differentiate(
+    program: Program, wrt: Sequence[str] | None = None, of: Sequence[str] | None = None
+) -> Program:
     """The program that computes d_<input> for the inputs `wrt`.
 
     `of` are the outputs whose gradients d_<output> are inputs of the new program (default: all
@@ -35,8 +36,10 @@ def differentiate(program: Program, wrt: Sequence[str] | None = None,
     able = [v.name for v in program.outputs if v.name in active and v.name not in SAVED_ONLY]
     for name in of or ():
         if name not in able:
-            raise IRError(f"program {program.name}: expected outputs to differentiate among "
-                          f"{', '.join(able)}, given {name}")
+            raise IRError(
+                f"program {program.name}: expected outputs to differentiate among "
+                f"{', '.join(able)}, given {name}"
+            )
     backward = Backward(program, wrt, tuple(able if of is None else of))
     return backward.build()
 
@@ -55,14 +58,17 @@ class Backward:
         names = [value.name for value in program.inputs]
         for name in wrt or ():
             if name not in names:
-                raise IRError(f"program {program.name}: expected inputs to differentiate with "
-                              f"respect to among {', '.join(names)}, given {name}")
+                raise IRError(
+                    f"program {program.name}: expected inputs to differentiate with "
+                    f"respect to among {', '.join(names)}, given {name}"
+                )
         self.program = program
         self.wrt = wrt
         self.of = of
         self.b = Builder(f"{program.name}_backward")
         self.active = _reached_from(
-            [v.name for v in program.inputs if v.type.is_float] if wrt is None else wrt, program)
+            [v.name for v in program.inputs if v.type.is_float] if wrt is None else wrt, program
+        )
         self._producer = {v.name: op for op in program.ops for v in op.results}
         self._available: dict[str, Value] = {}
         self._inverse: dict[str, tuple[Value, Value]] = {}
@@ -83,10 +89,13 @@ class Backward:
             if total is not None:
                 outputs[name] = total
             elif self.wrt is not None:
-                raise IRError(f"program {self.program.name}: no gradient reaches input {name} "
-                              f"from {', '.join(self.of)}")
-        program = prune(Program(self.b.name, tuple(self.b.inputs), tuple(self.b.ops),
-                                tuple(outputs.values())))
+                raise IRError(
+                    f"program {self.program.name}: no gradient reaches input {name} "
+                    f"from {', '.join(self.of)}"
+                )
+        program = prune(
+            Program(self.b.name, tuple(self.b.inputs), tuple(self.b.ops), tuple(outputs.values()))
+        )
         return verify(_named_after(program, {v.name: f"d_{n}" for n, v in outputs.items()}))
 
     # ------------------------------------------------------------------- for the rules
@@ -119,12 +128,15 @@ class Backward:
 
     # ------------------------------------------------------------------------ internals
     def _differentiate_op(self, op: Op) -> None:
-        names = [pattern.name for pattern in op.spec.results_of(
-            {name for name, _ in op.operands}, op.all_attrs)]
+        names = [
+            pattern.name
+            for pattern in op.spec.results_of({name for name, _ in op.operands}, op.all_attrs)
+        ]
         if op.kind in NOT_DIFFERENTIABLE or not any(self.wants(v) for _, v in op.operands):
             return
-        grads = {name: self._total(value.name)
-                 for name, value in zip(names, op.results, strict=True)}
+        grads = {
+            name: self._total(value.name) for name, value in zip(names, op.results, strict=True)
+        }
         if all(grad is None for grad in grads.values()):
             return
         if op.kind not in RULES:
@@ -151,17 +163,20 @@ def _reached_from(names: Sequence[str], program: Program) -> set[str]:
 
 def _named_after(program: Program, names: Mapping[str, str]) -> Program:
     """Renames values, moving whoever holds one of the new names out of the way."""
-    taken = {new: f"{new}_part" for new in names.values()
-             if new in program.values and new not in names}
+    taken = {
+        new: f"{new}_part" for new in names.values() if new in program.values and new not in names
+    }
     return rename(program, {**taken, **names})
 
 
 # ------------------------------------------------------------------------------------ rules
 def rule(kind: str) -> Callable[[Rule], Rule]:
     """Registers the gradient rule of an op kind."""
+
     def register(function: Rule) -> Rule:
         RULES[kind] = function
         return function
+
     return register
 
 
@@ -171,36 +186,59 @@ def _score(g: Backward, op: Op, grads: Gradients) -> Gradients:
     d_scores, scale = grads["scores"], op.attr("scale")
     found: Gradients = {}
     if g.wants(q):
-        found["q"] = g.b.emit("score_grad_q", d_scores=d_scores, scale=scale,
-                              landmarks=g.forward(landmarks), names={"d_q": f"d_{q.name}"})
+        found["q"] = g.b.emit(
+            "score_grad_q",
+            d_scores=d_scores,
+            scale=scale,
+            landmarks=g.forward(landmarks),
+            names={"d_q": f"d_{q.name}"},
+        )
     if g.wants(landmarks) or g.wants(bias):
         scores = op.results[0]
         order, offsets = g.inverse(_selection_of(g, scores), scores.type.shape[3])
-        grad = g.b.op("score_grad_landmarks", d_scores=d_scores, q=g.forward(q), order=order,
-                      offsets=offsets, scale=scale, bias=g.wants(bias),
-                      dims={"Hm": landmarks.type.shape[2]},
-                      names={"d_landmarks": f"d_{landmarks.name}",
-                             "d_bias": f"d_{bias.name}" if bias else "d_bias"})
+        grad = g.b.op(
+            "score_grad_landmarks",
+            d_scores=d_scores,
+            q=g.forward(q),
+            order=order,
+            offsets=offsets,
+            scale=scale,
+            bias=g.wants(bias),
+            dims={"Hm": landmarks.type.shape[2]},
+            names={
+                "d_landmarks": f"d_{landmarks.name}",
+                "d_bias": f"d_{bias.name}" if bias else "d_bias",
+            },
+        )
         found.update(landmarks=grad.result("d_landmarks"), bias=grad.result("d_bias"))
     return found
 
 
 def _selection_of(g: Backward, scores: Value) -> Value:
     """The indices through which gradients reach the scores."""
-    found = {op["indices"] for op in g.program.ops
-             if op.kind == "gather" and op["scores"] == scores}
+    found = {
+        op["indices"] for op in g.program.ops if op.kind == "gather" and op["scores"] == scores
+    }
     if len(found) != 1:
-        raise IRError(f"op score: result {scores.name}: expected to be gathered by one "
-                      f"selection, given {len(found)}")
+        raise IRError(
+            f"op score: result {scores.name}: expected to be gathered by one "
+            f"selection, given {len(found)}"
+        )
     return found.pop()
 
 
 @rule("gather")
 def _gather(g: Backward, op: Op, grads: Gradients) -> Gradients:
     scores = op["scores"]
-    return {"scores": g.b.emit(
-        "scatter_add", d_slots=grads["slots"], indices=g.forward(op["indices"]),
-        dims={"C": scores.type.shape[3]}, names={"d_scores": f"d_{scores.name}"})}
+    return {
+        "scores": g.b.emit(
+            "scatter_add",
+            d_slots=grads["slots"],
+            indices=g.forward(op["indices"]),
+            dims={"C": scores.type.shape[3]},
+            names={"d_scores": f"d_{scores.name}"},
+        )
+    }
 
 
 @rule("normalize")
@@ -208,19 +246,32 @@ def _normalize(g: Backward, op: Op, grads: Gradients) -> Gradients:
     logits, kind = op["logits"], op.attr("kind")
     saved = [g.forward(value) for value in op.results]  # weights and, if mixed, local_weight
     grad = g.b.op(
-        "normalize_grad", kind=kind, weights=saved[0], d_weights=grads["weights"],
+        "normalize_grad",
+        kind=kind,
+        weights=saved[0],
+        d_weights=grads["weights"],
         logits=g.forward(logits) if kind == "stick_breaking" else None,
         local_weight=saved[1] if kind == "lse_mix" else None,
-        d_local_weight=grads.get("local_weight"), rank_scale=g.wants(op.operand("rank_scale")),
-        dims={"Hx": logits.type.shape[2]}, names={"d_logits": f"d_{logits.name}"})
-    return {"logits": grad.result("d_logits"), "rank_scale": grad.result("d_rank_scale"),
-            "local_lse": grad.result("d_local_lse")}
+        d_local_weight=grads.get("local_weight"),
+        rank_scale=g.wants(op.operand("rank_scale")),
+        dims={"Hx": logits.type.shape[2]},
+        names={"d_logits": f"d_{logits.name}"},
+    )
+    return {
+        "logits": grad.result("d_logits"),
+        "rank_scale": grad.result("d_rank_scale"),
+        "local_lse": grad.result("d_local_lse"),
+    }
 
 
 @rule("attend")
 def _attend(g: Backward, op: Op, grads: Gradients) -> Gradients:
-    shared = {**g.operands(op, "q", "k", "v", "chunk_start"), **dict(op.attrs),
-              "d_parts": grads["parts"], "d_lse": grads["lse"]}
+    shared = {
+        **g.operands(op, "q", "k", "v", "chunk_start"),
+        **dict(op.attrs),
+        "d_parts": grads["parts"],
+        "d_lse": grads["lse"],
+    }
     found: Gradients = {}
     if g.wants(op["q"]):
         found["q"] = g.b.emit("attend_grad_q", indices=g.forward(op["indices"]), **shared)
@@ -239,11 +290,17 @@ def _fuse(g: Backward, op: Op, grads: Gradients) -> Gradients:
     if g.wants(weights):
         _, rows, heads, _ = weights.type.shape
         found["weights"] = g.b.emit(
-            "fuse_grad_weights", d_out=grads["out"], parts=g.forward(parts), query_block=block,
-            dims={"R": rows, "Hw": heads}, names={"d_weights": f"d_{weights.name}"})
+            "fuse_grad_weights",
+            d_out=grads["out"],
+            parts=g.forward(parts),
+            query_block=block,
+            dims={"R": rows, "Hw": heads},
+            names={"d_weights": f"d_{weights.name}"},
+        )
     if g.wants(parts):
-        found["parts"] = g.b.emit("fuse_grad_parts", d_out=grads["out"], query_block=block,
-                                  weights=g.forward(weights))
+        found["parts"] = g.b.emit(
+            "fuse_grad_parts", d_out=grads["out"], query_block=block, weights=g.forward(weights)
+        )
     return found
 
 
@@ -251,11 +308,15 @@ def _fuse(g: Backward, op: Op, grads: Gradients) -> Gradients:
 def _merge_local(g: Backward, op: Op, grads: Gradients) -> Gradients:
     found: Gradients = {"out": grads["merged"]}
     if g.wants(op["local_out"]) or g.wants(op["local_weight"]):
-        grad = g.b.op("merge_local_grad", d_out=grads["merged"],
-                      query_block=op.attr("query_block"),
-                      **g.operands(op, "local_out", "local_weight"))
-        found.update(local_out=grad.result("d_local_out"),
-                     local_weight=grad.result("d_local_weight"))
+        grad = g.b.op(
+            "merge_local_grad",
+            d_out=grads["merged"],
+            query_block=op.attr("query_block"),
+            **g.operands(op, "local_out", "local_weight"),
+        )
+        found.update(
+            local_out=grad.result("d_local_out"), local_weight=grad.result("d_local_weight")
+        )
     return found
 
 

@@ -15,11 +15,11 @@ from .verifier import infer_results, verify
 class Builder:
     """Collects inputs and ops; `finish` verifies and returns the program.
 
-        b = Builder("probe")
-        q = b.input("q", "bf16", "B R Hr Dr")
-        lmk = b.input("landmarks", "bf16", "B C Hm Dr")
-        scores = b.emit("score", q=q, landmarks=lmk, scale=0.125)
-        program = b.finish(scores)
+    b = Builder("probe")
+    q = b.input("q", "bf16", "B R Hr Dr")
+    lmk = b.input("landmarks", "bf16", "B C Hm Dr")
+    scores = b.emit("score", q=q, landmarks=lmk, scale=0.125)
+    program = b.finish(scores)
     """
 
     def __init__(self, name: str) -> None:
@@ -32,8 +32,11 @@ class Builder:
         """A program input; dims as a sequence or in one string with spaces between."""
         if name in self._names:
             raise IRError(f"program {self.name}: value {name} is defined twice")
-        shape = tuple(int(d) if d.isdigit() else d for d in dims.split()) \
-            if isinstance(dims, str) else tuple(dims)
+        shape = (
+            tuple(int(d) if d.isdigit() else d for d in dims.split())
+            if isinstance(dims, str)
+            else tuple(dims)
+        )
         value = Value(name, TensorType(dtype, shape))
         self._names.add(name)
         self.inputs.append(value)
@@ -41,8 +44,11 @@ class Builder:
 
     def add_input(self, value: Value) -> Value:
         """The value as an input, unless it is one already."""
-        return value if value in self.inputs else self.input(
-            value.name, value.type.dtype, value.type.shape)
+        return (
+            value
+            if value in self.inputs
+            else self.input(value.name, value.type.dtype, value.type.shape)
+        )
 
     def append(self, op: Op) -> Op:
         """An op whose results have their names and types already."""
@@ -50,8 +56,15 @@ class Builder:
         self.ops.append(op)
         return op
 
-    def op(self, kind: str, /, *, names: Mapping[str, str] | None = None,
-           dims: Mapping[str, Dim] | None = None, **given: Any) -> Op:
+    def op(
+        self,
+        kind: str,
+        /,
+        *,
+        names: Mapping[str, str] | None = None,
+        dims: Mapping[str, Dim] | None = None,
+        **given: Any,
+    ) -> Op:
         """Appends an op and returns it.
 
         `given` holds operands and attributes by name (None: absent); `names` the names of results
@@ -63,12 +76,21 @@ class Builder:
         operands = {k: v for k, v in given.items() if isinstance(v, Value)}
         attrs = {k: v for k, v in given.items() if v is not None and not isinstance(v, Value)}
         draft = make_op(kind, operands, (), attrs)
-        results = [Value(self._fresh((names or {}).get(name, name)), type_)
-                   for name, type_ in infer_results(draft, dims or {})]
+        results = [
+            Value(self._fresh((names or {}).get(name, name)), type_)
+            for name, type_ in infer_results(draft, dims or {})
+        ]
         return self.append(make_op(kind, operands, results, attrs))
 
-    def emit(self, kind: str, /, *, names: Mapping[str, str] | None = None,
-             dims: Mapping[str, Dim] | None = None, **given: Any) -> Value:
+    def emit(
+        self,
+        kind: str,
+        /,
+        *,
+        names: Mapping[str, str] | None = None,
+        dims: Mapping[str, Dim] | None = None,
+        **given: Any,
+    ) -> Value:
         """As `op`, returning the op's first result."""
         return self.op(kind, names=names, dims=dims, **given).results[0]
 

@@ -147,8 +147,12 @@ class Program:
 
     def dim_names(self) -> frozenset[str]:
         """Every name that stands in a dim of some value."""
-        return frozenset(name for value in self.values.values() for dim in value.type.shape
-                         for name in dim_names(dim))
+        return frozenset(
+            name
+            for value in self.values.values()
+            for dim in value.type.shape
+            for name in dim_names(dim)
+        )
 
     def find(self, kind: str) -> Op | None:
         """The first op of a kind, if any."""
@@ -159,8 +163,10 @@ class Program:
         values = self.values
         unknown = [name for name in names if name not in values]
         if unknown:
-            raise IRError(f"program {self.name}: expected outputs among {', '.join(values)}, "
-                          f"given {', '.join(unknown)}")
+            raise IRError(
+                f"program {self.name}: expected outputs among {', '.join(values)}, "
+                f"given {', '.join(unknown)}"
+            )
         return prune(Program(self.name, self.inputs, self.ops, tuple(values[n] for n in names)))
 
 
@@ -172,8 +178,12 @@ class KernelGroup:
     program: Program
 
 
-def make_op(kind: str, operands: Mapping[str, Value | None], results: Iterable[Value],
-            attrs: Mapping[str, Scalar | None] | None = None) -> Op:
+def make_op(
+    kind: str,
+    operands: Mapping[str, Value | None],
+    results: Iterable[Value],
+    attrs: Mapping[str, Scalar | None] | None = None,
+) -> Op:
     """The op in canonical form: table order, no absent operands, no attributes at their default.
 
     Names that the table lacks are kept, for `verify` to report.
@@ -184,10 +194,15 @@ def make_op(kind: str, operands: Mapping[str, Value | None], results: Iterable[V
     if spec is not None:
         order = [pattern.name for pattern in spec.operands]
         values.sort(key=lambda item: _place(order, item[0]))
-        settings = [(name, _as(spec.attrs[name].type, value) if name in spec.attrs else value)
-                    for name, value in settings]
-        settings = [(name, value) for name, value in settings
-                    if name not in spec.attrs or value != spec.attrs[name].default]
+        settings = [
+            (name, _as(spec.attrs[name].type, value) if name in spec.attrs else value)
+            for name, value in settings
+        ]
+        settings = [
+            (name, value)
+            for name, value in settings
+            if name not in spec.attrs or value != spec.attrs[name].default
+        ]
         settings.sort(key=lambda item: _place(list(spec.attrs), item[0]))
     return Op(kind, tuple(values), tuple(results), tuple(settings))
 
@@ -206,13 +221,22 @@ def prune(program: Program) -> Program:
 
 def rename(program: Program, names: Mapping[str, str]) -> Program:
     """The program with some values called otherwise."""
+
     def new(value: Value) -> Value:
         return Value(names.get(value.name, value.name), value.type)
 
-    ops = (Op(op.kind, tuple((key, new(value)) for key, value in op.operands),
-              tuple(map(new, op.results)), op.attrs) for op in program.ops)
-    return Program(program.name, tuple(map(new, program.inputs)), tuple(ops),
-                   tuple(map(new, program.outputs)))
+    ops = (
+        Op(
+            op.kind,
+            tuple((key, new(value)) for key, value in op.operands),
+            tuple(map(new, op.results)),
+            op.attrs,
+        )
+        for op in program.ops
+    )
+    return Program(
+        program.name, tuple(map(new, program.inputs)), tuple(ops), tuple(map(new, program.outputs))
+    )
 
 
 def _place(order: list[str], name: str) -> int:

@@ -1,8 +1,8 @@
 """Symbolic dims: an int, a name ("B"), or a sum of products ("R*K", "C+1").
 
-    dim     ::= product {"+" product}
-    product ::= factor {"*" factor}
-    factor  ::= name | natural number
+dim     ::= product {"+" product}
+product ::= factor {"*" factor}
+factor  ::= name | natural number
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ def parse_dim(dim: Dim) -> tuple[tuple[Dim, ...], ...]:
         factors = [factor.strip() for factor in product.split("*")]
         for factor in factors:
             if not _FACTOR.fullmatch(factor):
-                raise IRError(f"dim {dim!r}: expected a name, a number, or sums of products "
-                              f"of them, given {factor!r}")
+                raise IRError(
+                    f"dim {dim!r}: expected a name, a number, or sums of products "
+                    f"of them, given {factor!r}"
+                )
         terms.append(tuple(int(f) if f.isdigit() else f for f in factors))
     return tuple(terms)
 

@@ -28,23 +28,28 @@ def fuse_groups(program: Program) -> tuple[KernelGroup, ...]:
     for value in program.outputs:
         op = producer.get(value.name)
         if op is not None and op.spec.group is None:
-            raise IRError(f"op {op.kind}: fits no kernel: its result {value.name} is an output "
-                          "of the program, and is never stored")
+            raise IRError(
+                f"op {op.kind}: fits no kernel: its result {value.name} is an output "
+                "of the program, and is never stored"
+            )
     members = {kind: [op for op in program.ops if op.spec.group == kind] for kind in GROUP_KINDS}
     for kind, ops in members.items():
         counted = [op.kind for op in ops if op.kind != "add"]
         for op_kind in counted:
             if counted.count(op_kind) > 1:
-                raise IRError(f"op {op_kind}: fits no kernel: expected one in a program "
-                              f"(kernel {kind}), given {counted.count(op_kind)}")
+                raise IRError(
+                    f"op {op_kind}: fits no kernel: expected one in a program "
+                    f"(kernel {kind}), given {counted.count(op_kind)}"
+                )
     # A row_dot alone is not worth a launch: the kernel that reads it computes it.
     recomputed = [op for op in program.ops if op.spec.group is None]
     for kind, ops in members.items():
         if ops and all(op.kind == "row_dot" for op in ops):
             recomputed += ops
             members[kind] = []
-    bodies = {kind: _with_recomputed(ops, program, recomputed)
-              for kind, ops in members.items() if ops}
+    bodies = {
+        kind: _with_recomputed(ops, program, recomputed) for kind, ops in members.items() if ops
+    }
     return tuple(KernelGroup(kind, _group_program(kind, bodies, program)) for kind in bodies)
 
 
@@ -62,11 +67,18 @@ def _with_recomputed(ops: list[Op], program: Program, recomputed: list[Op]) -> l
 def _group_program(kind: str, bodies: dict[str, list[Op]], program: Program) -> Program:
     ops = bodies[kind]
     made = {value.name for op in ops for value in op.results}
-    read_elsewhere = {value.name for other, body in bodies.items() if other != kind
-                      for op in body for _, value in op.operands}
+    read_elsewhere = {
+        value.name
+        for other, body in bodies.items()
+        if other != kind
+        for op in body
+        for _, value in op.operands
+    }
     wanted = read_elsewhere | {value.name for value in program.outputs}
-    outputs = [value for op in ops if op.spec.group == kind
-               for value in op.results if value.name in wanted]
-    inputs: dict[str, Value] = {value.name: value for op in ops for _, value in op.operands
-                                if value.name not in made}
+    outputs = [
+        value for op in ops if op.spec.group == kind for value in op.results if value.name in wanted
+    ]
+    inputs: dict[str, Value] = {
+        value.name: value for op in ops for _, value in op.operands if value.name not in made
+    }
     return verify(prune(Program(kind, tuple(inputs.values()), tuple(ops), tuple(outputs))))

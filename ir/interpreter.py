@@ -14,14 +14,24 @@ from .errors import IRError
 from .reference import FUNCTIONS, Call
 from .verifier import verify
 
-TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16,
-                "fp64": torch.float64, "i32": torch.int32, "i64": torch.int64,
-                "u32": torch.uint32, "bool": torch.bool}
+TORCH_DTYPES = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp64": torch.float64,
+    "i32": torch.int32,
+    "i64": torch.int64,
+    "u32": torch.uint32,
+    "bool": torch.bool,
+}
 
 
-def interpret(program: Program, values: Mapping[str, Tensor],
-              dims: Mapping[str, int] | None = None,
-              dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+def interpret(
+    program: Program,
+    values: Mapping[str, Tensor],
+    dims: Mapping[str, int] | None = None,
+    dtype: torch.dtype | None = None,
+) -> dict[str, Tensor]:
     """The program's outputs by name.
 
     `values` holds a tensor for every input (others are ignored), of any float dtype where the
@@ -40,8 +50,10 @@ def interpret(program: Program, values: Mapping[str, Tensor],
     for value in program.inputs:
         tensor = given[value.name]
         if tensor.is_floating_point() != value.type.is_float:
-            raise IRError(f"program {program.name}: input {value.name}: expected {value.type}, "
-                          f"given a tensor of {tensor.dtype}")
+            raise IRError(
+                f"program {program.name}: input {value.name}: expected {value.type}, "
+                f"given a tensor of {tensor.dtype}"
+            )
         env[value.name] = tensor.to(dtype) if value.type.is_float else tensor
     for op in program.ops:
         operands = {name: env[value.name] for name, value in op.operands}
@@ -55,27 +67,34 @@ def interpret(program: Program, values: Mapping[str, Tensor],
     return outputs
 
 
-def bind_dims(program: Program, shapes: Mapping[str, tuple[int, ...]],
-              dims: Mapping[str, int] | None = None) -> dict[str, int]:
+def bind_dims(
+    program: Program, shapes: Mapping[str, tuple[int, ...]], dims: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """A number for every dim of the program, from the shapes of its inputs, `dims` and top-k."""
     sizes = dict(dims or {})
     carried: list[tuple[str, Dim, int]] = []
     for value in program.inputs:
         shape = shapes[value.name]
         if len(shape) != len(value.type.shape):
-            raise IRError(f"program {program.name}: input {value.name}: expected {value.type}, "
-                          f"given shape {list(shape)}")
+            raise IRError(
+                f"program {program.name}: input {value.name}: expected {value.type}, "
+                f"given shape {list(shape)}"
+            )
         carried += [(value.name, dim, n) for dim, n in zip(value.type.shape, shape, strict=True)]
     for op in program.ops:
         if op.kind == "select":
             carried.append(("k of select", op.results[0].type.shape[3], int(op.attr("k"))))
     carried.sort(key=lambda item: not is_name(item[1]))  # names first: they fix "R*K"
     for name, dim, number in carried:
-        known = sizes.setdefault(dim, number) if isinstance(dim, str) and is_name(dim) \
+        known = (
+            sizes.setdefault(dim, number)
+            if isinstance(dim, str) and is_name(dim)
             else evaluate(dim, sizes)
+        )
         if known != number:
-            raise IRError(f"program {program.name}: {name}: expected {dim} = {known}, "
-                          f"given {number}")
+            raise IRError(
+                f"program {program.name}: {name}: expected {dim} = {known}, given {number}"
+            )
     missing = sorted(program.dim_names() - sizes.keys())
     if missing:
         raise IRError(f"program {program.name}: no value given for dims {', '.join(missing)}")

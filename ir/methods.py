@@ -18,7 +18,9 @@ def gca(top_k: int, chunk: int, score_scale: float, scale: float, dtype: str = "
     """
     return hsa_program(
         RetrieveOptions(top_k, score_scale, dtype=dtype),
-        AttentionOptions(chunk, scale, query_block=chunk, dtype=dtype), name="gca")
+        AttentionOptions(chunk, scale, query_block=chunk, dtype=dtype),
+        name="gca",
+    )
 
 
 def hils(top_k: int, chunk: int, score_scale: float, scale: float, dtype: str = "bf16") -> Program:
@@ -28,9 +30,12 @@ def hils(top_k: int, chunk: int, score_scale: float, scale: float, dtype: str = 
     entropy bias per chunk; the window's LSE (local_lse) is one more logit of the mix.
     """
     return hsa_program(
-        RetrieveOptions(top_k, score_scale, normalize="lse_mix", reduce="max", bias=True,
-                        dtype=dtype),
-        AttentionOptions(chunk, scale, local=True, dtype=dtype), name="hils")
+        RetrieveOptions(
+            top_k, score_scale, normalize="lse_mix", reduce="max", bias=True, dtype=dtype
+        ),
+        AttentionOptions(chunk, scale, local=True, dtype=dtype),
+        name="hils",
+    )
 
 
 def moba(top_k: int, chunk: int, scale: float, dtype: str = "bf16") -> Program:
@@ -41,24 +46,48 @@ def moba(top_k: int, chunk: int, scale: float, dtype: str = "bf16") -> Program:
     """
     return hsa_program(
         RetrieveOptions(top_k, scale, normalize=None, dtype=dtype),
-        AttentionOptions(chunk, scale, joint=True, local=True, dtype=dtype), name="moba")
+        AttentionOptions(chunk, scale, joint=True, local=True, dtype=dtype),
+        name="moba",
+    )
 
 
-def nsa_selected(top_k: int, chunk: int, scale: float, force_first: int = 0, force_last: int = 0,
-                 dtype: str = "bf16") -> Program:
+def nsa_selected(
+    top_k: int,
+    chunk: int,
+    scale: float,
+    force_first: int = 0,
+    force_last: int = 0,
+    dtype: str = "bf16",
+) -> Program:
     """The selected branch of NSA (arXiv 2502.11089), compression blocks equal to chunks.
 
     Landmarks are the compressed keys (Hm = H), q_slc = q, row_lse the compression branch's LSE:
     a group of query heads (Hi = H) picks the chunks with the largest sum of its probabilities.
     """
     return hsa_program(
-        RetrieveOptions(top_k, scale, normalize=None, reduce="sum", row_lse=True,
-                        force_first=force_first, force_last=force_last, dtype=dtype),
-        AttentionOptions(chunk, scale, joint=True, dtype=dtype), name="nsa_selected")
+        RetrieveOptions(
+            top_k,
+            scale,
+            normalize=None,
+            reduce="sum",
+            row_lse=True,
+            force_first=force_first,
+            force_last=force_last,
+            dtype=dtype,
+        ),
+        AttentionOptions(chunk, scale, joint=True, dtype=dtype),
+        name="nsa_selected",
+    )
 
 
-def infllm_v2(top_k: int, chunk: int, scale: float, force_first: int = 1, force_last: int = 1,
-              dtype: str = "bf16") -> Program:
+def infllm_v2(
+    top_k: int,
+    chunk: int,
+    scale: float,
+    force_first: int = 1,
+    force_last: int = 1,
+    dtype: str = "bf16",
+) -> Program:
     """InfLLM-v2 (arXiv 2509.24663): a group shares its chunks; the first and last are forced.
 
     Landmarks are one summary per chunk, pooled from the overlapping kernels by the caller
@@ -66,6 +95,16 @@ def infllm_v2(top_k: int, chunk: int, scale: float, force_first: int = 1, force_
     incomplete chunk is the local branch.
     """
     return hsa_program(
-        RetrieveOptions(top_k, scale, normalize=None, reduce="sum", row_lse=True,
-                        force_first=force_first, force_last=force_last, dtype=dtype),
-        AttentionOptions(chunk, scale, joint=True, local=True, dtype=dtype), name="infllm_v2")
+        RetrieveOptions(
+            top_k,
+            scale,
+            normalize=None,
+            reduce="sum",
+            row_lse=True,
+            force_first=force_first,
+            force_last=force_last,
+            dtype=dtype,
+        ),
+        AttentionOptions(chunk, scale, joint=True, local=True, dtype=dtype),
+        name="infllm_v2",
+    )

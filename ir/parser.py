@@ -15,7 +15,8 @@ from .verifier import verify
 _TOKEN = re.compile(
     r"(?P<space>\s+)|(?P<text>\"[^\"\n]*\")"
     r"|(?P<number>-?(?:\d+\.\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+|\d+)(?![\w.]))"
-    r"|(?P<name>[A-Za-z_]\w*)|(?P<sign>[()\[\]{}:,=*+])")
+    r"|(?P<name>[A-Za-z_]\w*)|(?P<sign>[()\[\]{}:,=*+])"
+)
 
 
 def parse(text: str) -> Program:

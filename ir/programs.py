@@ -76,8 +76,9 @@ def chunk_attention_program(options: AttentionOptions) -> Program:
     return b.finish(*_attend(b, options, {}))
 
 
-def hsa_program(retrieve: RetrieveOptions, attention: AttentionOptions,
-                name: str = "hsa") -> Program:
+def hsa_program(
+    retrieve: RetrieveOptions, attention: AttentionOptions, name: str = "hsa"
+) -> Program:
     """Retrieval and attention as one program.
 
     Outputs: out, then total_lse where joint, then those of `retrieve_program`. With a local
@@ -85,14 +86,20 @@ def hsa_program(retrieve: RetrieveOptions, attention: AttentionOptions,
     option sets do not fit each other.
     """
     if retrieve.dtype != attention.dtype:
-        raise IRError(f"program {name}: expected one dtype for both halves, given "
-                      f"{retrieve.dtype} and {attention.dtype}")
+        raise IRError(
+            f"program {name}: expected one dtype for both halves, given "
+            f"{retrieve.dtype} and {attention.dtype}"
+        )
     if attention.joint == (retrieve.normalize is not None):
-        raise IRError(f"program {name}: expected normalize None exactly with a joint softmax, "
-                      f"given {retrieve.normalize!r} with joint={attention.joint}")
+        raise IRError(
+            f"program {name}: expected normalize None exactly with a joint softmax, "
+            f"given {retrieve.normalize!r} with joint={attention.joint}"
+        )
     if not attention.joint and attention.local != (retrieve.normalize == "lse_mix"):
-        raise IRError(f"program {name}: expected a local branch exactly with 'lse_mix', given "
-                      f"{retrieve.normalize!r} with local={attention.local}")
+        raise IRError(
+            f"program {name}: expected a local branch exactly with 'lse_mix', given "
+            f"{retrieve.normalize!r} with local={attention.local}"
+        )
     b = Builder(name)
     selection = _retrieve(b, retrieve)
     return b.finish(*_attend(b, attention, selection), *selection.values())
@@ -100,26 +107,42 @@ def hsa_program(retrieve: RetrieveOptions, attention: AttentionOptions,
 
 def _retrieve(b: Builder, o: RetrieveOptions) -> dict[str, Value]:
     if o.normalize is None and o.rank_scale:
-        raise IRError(f"program {b.name}: expected no rank_scale without a normalization, "
-                      "given rank_scale=True with normalize=None")
+        raise IRError(
+            f"program {b.name}: expected no rank_scale without a normalization, "
+            "given rank_scale=True with normalize=None"
+        )
     q = b.input("q_slc", o.dtype, "B R Hr Dr")
     landmarks = b.input("landmarks", o.dtype, "B C Hm Dr")
     scores = b.emit(
-        "score", q=q, landmarks=landmarks, scale=o.scale,
-        bias=b.input("chunk_bias", "fp32", "B C Hm") if o.bias else None)
+        "score",
+        q=q,
+        landmarks=landmarks,
+        scale=o.scale,
+        bias=b.input("chunk_bias", "fp32", "B C Hm") if o.bias else None,
+    )
     indices = b.emit(
-        "select", scores=scores, lo=b.input("lo", "i32", "B R"), hi=b.input("hi", "i32", "B R"),
+        "select",
+        scores=scores,
+        lo=b.input("lo", "i32", "B R"),
+        hi=b.input("hi", "i32", "B R"),
         seed=b.input("seed", "i32", "1") if o.noise else None,
         row_lse=b.input("row_lse", "fp32", "B R Hr") if o.row_lse else None,
-        k=o.top_k, reduce=o.reduce, force_first=o.force_first, force_last=o.force_last)
+        k=o.top_k,
+        reduce=o.reduce,
+        force_first=o.force_first,
+        force_last=o.force_last,
+    )
     if o.normalize is None:
         return {"indices": indices}
     slots = b.emit("gather", scores=scores, indices=indices)
     weigh = b.op(
-        "normalize", logits=slots, kind=o.normalize,
+        "normalize",
+        logits=slots,
+        kind=o.normalize,
         rank_scale=b.input("rank_scale", "fp32", "B R Hw") if o.rank_scale else None,
         local_lse=b.input("local_lse", "fp32", "B R Hw") if o.normalize == "lse_mix" else None,
-        dims={"Hw": "Hw"})
+        dims={"Hw": "Hw"},
+    )
     return {"indices": indices, "slots": slots, **_by_name(weigh)}
 
 
@@ -128,11 +151,18 @@ def _attend(b: Builder, o: AttentionOptions, given: dict[str, Value]) -> list[Va
         return given[name] if name in given else b.input(name, dtype, dims)
 
     attend = b.op(
-        "attend", q=b.input("q", o.dtype, "B L Hq D"), k=b.input("k", o.dtype, "B Lkv H D"),
-        v=b.input("v", o.dtype, "B Lkv H D"), indices=value("indices", "i32", "B R Hi K"),
+        "attend",
+        q=b.input("q", o.dtype, "B L Hq D"),
+        k=b.input("k", o.dtype, "B Lkv H D"),
+        v=b.input("v", o.dtype, "B Lkv H D"),
+        indices=value("indices", "i32", "B R Hi K"),
         chunk_start=b.input("chunk_start", "i32", "C") if o.packed else None,
-        chunk=o.chunk, scale=o.scale, query_block=o.query_block, plus_one=o.plus_one,
-        hide_last=o.hide_last)
+        chunk=o.chunk,
+        scale=o.scale,
+        query_block=o.query_block,
+        plus_one=o.plus_one,
+        hide_last=o.hide_last,
+    )
     parts, lse = attend.results
     local_out = b.input("local_out", o.dtype, "B L Hq D") if o.local else None
     if o.joint:
@@ -140,12 +170,22 @@ def _attend(b: Builder, o: AttentionOptions, given: dict[str, Value]) -> list[Va
         fuse = b.op("fuse_joint", parts=parts, lse=lse, local_out=local_out, local_lse=local_lse)
         return list(fuse.results)
     weights = value("weights", "fp32", "B R Hw K")
-    out = b.emit("fuse", weights=weights, parts=parts, query_block=o.query_block,
-                 names={"out": "fused" if o.local else "out"})
+    out = b.emit(
+        "fuse",
+        weights=weights,
+        parts=parts,
+        query_block=o.query_block,
+        names={"out": "fused" if o.local else "out"},
+    )
     if o.local:
-        out = b.emit("merge_local", out=out, local_out=local_out, query_block=o.query_block,
-                     local_weight=value("local_weight", "fp32", "B R Hw"),
-                     names={"merged": "out"})
+        out = b.emit(
+            "merge_local",
+            out=out,
+            local_out=local_out,
+            query_block=o.query_block,
+            local_weight=value("local_weight", "fp32", "B R Hw"),
+            names={"merged": "out"},
+        )
     return [out]
 
 

@@ -51,6 +51,7 @@ def computes(kind: str) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         FUNCTIONS[kind] = function
         return function
+
     return register
 
 
@@ -67,7 +68,7 @@ def sum_heads(x: Tensor, heads: int, dim: int = 2) -> Tensor:
 
 def split(x: Tensor, dim: int, outer: int) -> Tensor:
     """Dim `dim` as two: `outer` and what is left of it."""
-    return x.reshape(*x.shape[:dim], outer, x.shape[dim] // outer, *x.shape[dim + 1:])
+    return x.reshape(*x.shape[:dim], outer, x.shape[dim] // outer, *x.shape[dim + 1 :])
 
 
 def to_tokens(x: Tensor, block: int, tokens: int) -> Tensor:
@@ -112,15 +113,22 @@ def _select(c: Call) -> Tensor:
         scores = torch.exp(scores - row_lse[..., None])
     grouped = split(scores, 2, heads)
     reduce = c.op.attr("reduce")
-    value = (grouped.amax(3) if reduce == "max" else grouped.sum(3) if reduce == "sum"
-             else grouped[:, :, :, 0])
+    value = (
+        grouped.amax(3)
+        if reduce == "max"
+        else grouped.sum(3)
+        if reduce == "sum"
+        else grouped[:, :, :, 0]
+    )
     seed = c.get("seed")
     if seed is not None:
         value = value + gumbel_noise(int(seed), value.shape, value.dtype, value.device)
 
     last = hi.clamp(max=chunks)
-    forced = visible & ((chunk < lo.clamp(min=0) + c.number("force_first"))
-                        | (chunk >= last - c.number("force_last")))
+    forced = visible & (
+        (chunk < lo.clamp(min=0) + c.number("force_first"))
+        | (chunk >= last - c.number("force_last"))
+    )
     value = value.masked_fill(~visible, -torch.inf)
     # Forced chunks first, then by value; newest first among equals: sorts are stable.
     order = torch.arange(chunks - 1, -1, -1, device=value.device).expand(value.shape)
@@ -132,8 +140,7 @@ def _select(c: Call) -> Tensor:
     return F.pad(best, (0, k - best.shape[3]), value=-1).to(torch.int32)
 
 
-def gumbel_noise(seed: int, shape: torch.Size, dtype: torch.dtype,
-                 device: torch.device) -> Tensor:
+def gumbel_noise(seed: int, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The noise of `select` for values of shape [B, R, Hi, C]; see the op table."""
     rows = torch.arange(shape[0] * shape[1] * shape[2], device=device)
     start = _mix(torch.tensor(seed & 0xFFFFFFFF, device=device))
@@ -239,7 +246,8 @@ def _invert_index(c: Call) -> tuple[Tensor, ...]:
     pairs = c["indices"].long().transpose(1, 2).flatten(2)
     pairs = pairs.masked_fill(pairs < 0, chunks)
     counts = pairs.new_zeros(*pairs.shape[:2], chunks + 1).scatter_add(
-        2, pairs, torch.ones_like(pairs))
+        2, pairs, torch.ones_like(pairs)
+    )
     offsets = F.pad(counts.cumsum(2)[..., :-1], (1, 0))
     order = pairs.argsort(dim=2, stable=True)
     past = torch.arange(order.shape[2], device=order.device) >= offsets[..., -1:]

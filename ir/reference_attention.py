@@ -76,7 +76,8 @@ def _tiles(c: Call, indices: Tensor) -> Iterator[_Tile]:
             lse = s.logsumexp(4)
             if c.op.attr("plus_one"):
                 lse = torch.logaddexp(lse, torch.zeros_like(lse)).masked_fill(
-                    empty[..., None], -torch.inf)
+                    empty[..., None], -torch.inf
+                )
             p = share(s, lse[..., None])
             yield _Tile(tokens, slot, q_tile, keys_tile, values[where], p, lse, where)
 
@@ -179,8 +180,10 @@ def _row_dot(c: Call) -> Tensor:
 def _fuse_joint_grad(c: Call) -> tuple[Tensor, ...]:
     weights = share(c["lse"], c["total_lse"][..., None])
     dots = torch.einsum("blhd,blhkd->blhk", c["d_out"], c["parts"])
-    return (weights[..., None] * c["d_out"][:, :, :, None],
-            weights * (dots - c["delta"][..., None]))
+    return (
+        weights[..., None] * c["d_out"][:, :, :, None],
+        weights * (dots - c["delta"][..., None]),
+    )
 
 
 @computes("local_joint_grad")

@@ -17,99 +17,47 @@ so that its results (scores, one output per slot, their gradients) never reach m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection, Mapping
 
-from .dims import Dim, dim_names, is_name
+from .op_spec import DTYPES, FLOATS, Attr, Check, OpSpec, Scalar, patterns
 
-Scalar = int | float | bool | str
-FLOATS = ("fp32", "bf16", "fp16", "fp64")
-ANY = "..."  # in place of dims
-DTYPES = (*FLOATS, "i32", "i64", "u32", "bool")
-GROUP_KINDS = ("select", "weigh", "attend", "attend_grad_q", "invert_index", "attend_grad_kv",
-               "weigh_grad", "landmark_grad")  # in the order of their dependencies
+__all__ = ["DTYPES", "FLOATS", "GROUP_KINDS", "NORMALIZATIONS", "OPS", "OpSpec", "Scalar"]
 
-
-@dataclass(frozen=True)
-class Pattern:
-    """One operand or result: what its type must look like."""
-
-    name: str
-    dtype: str
-    dims: tuple[Dim, ...]
-    optional: bool = False
-    when: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.dtype}[{','.join(map(str, self.dims))}]"
-
-
-@dataclass(frozen=True)
-class Attr:
-    """One attribute: its Python type, default (None: must be given) and allowed values."""
-
-    type: type
-    default: Scalar | None = None
-    choices: tuple[Scalar, ...] = ()
-    least: int | None = None
-
-
-# Given the names of the operands and all attribute values: what is wrong, or None.
-Check = Callable[[Collection[str], Mapping[str, Scalar]], str | None]
-
-
-@dataclass(frozen=True)
-class OpSpec:
-    """One row of the table."""
-
-    kind: str
-    operands: tuple[Pattern, ...]
-    results: tuple[Pattern, ...]
-    attrs: Mapping[str, Attr]
-    group: str | None
-    divides: tuple[tuple[str, str], ...]
-    check: Check | None
-    does: str
-
-    def operand(self, name: str) -> Pattern | None:
-        return next((p for p in self.operands if p.name == name), None)
-
-    def results_of(
-        self, operands: Collection[str], attrs: Mapping[str, Scalar]
-    ) -> tuple[Pattern, ...]:
-        """The results an op with these operands and attribute values has, in order."""
-        return tuple(p for p in self.results if p.when is None
-                     or p.when in operands or attrs.get(p.when) is True)
-
-    @cached_property
-    def free_dims(self) -> tuple[str, ...]:
-        """Letters of the results that no operand's shape names, in order."""
-        bound = {d for p in self.operands for d in p.dims if is_name(d)}
-        found = [n for p in self.results for d in p.dims if d != ANY for n in dim_names(d)]
-        return tuple(dict.fromkeys(n for n in found if n not in bound))
-
-
-def _patterns(text: str) -> tuple[Pattern, ...]:
-    patterns = []
-    for item in filter(None, (part.strip() for part in text.split(";"))):
-        head, _, shape = item.partition(":")
-        name, optional, when = head.partition("?")
-        dtype, _, dims = shape.strip().rstrip("]").partition("[")
-        patterns.append(Pattern(
-            name, dtype, tuple(int(d) if d.isdigit() else d for d in dims.split(",")),
-            optional=bool(optional), when=when or None))
-    return tuple(patterns)
-
+GROUP_KINDS = (
+    "select",
+    "weigh",
+    "attend",
+    "attend_grad_q",
+    "invert_index",
+    "attend_grad_kv",
+    "weigh_grad",
+    "landmark_grad",
+)  # in the order of their dependencies
 
 OPS: dict[str, OpSpec] = {}
 
 
-def _op(kind: str, operands: str, results: str, does: str, *, group: str | None,
-        attrs: Mapping[str, Attr] | None = None,
-        divides: tuple[tuple[str, str], ...] = (), check: Check | None = None) -> None:
-    OPS[kind] = OpSpec(kind, _patterns(operands), _patterns(results), dict(attrs or {}),
-                       group, divides, check, does)
+def _op(
+    kind: str,
+    operands: str,
+    results: str,
+    does: str,
+    *,
+    group: str | None,
+    attrs: Mapping[str, Attr] | None = None,
+    divides: tuple[tuple[str, str], ...] = (),
+    check: Check | None = None,
+) -> None:
+    OPS[kind] = OpSpec(
+        kind,
+        patterns(operands),
+        patterns(results),
+        dict(attrs or {}),
+        group,
+        divides,
+        check,
+        does,
+    )
 
 
 # ------------------------------------------------------------------------------ attributes
@@ -136,19 +84,24 @@ def _check_select(operands: Collection[str], attrs: Mapping[str, Scalar]) -> str
 def _check_normalize(operands: Collection[str], attrs: Mapping[str, Scalar]) -> str | None:
     kind = attrs["kind"]
     if ("local_lse" in operands) != (kind == "lse_mix"):
-        return (f"operand local_lse: expected exactly with kind 'lse_mix', given kind {kind!r} "
-                + ("with it" if "local_lse" in operands else "without it"))
+        return f"operand local_lse: expected exactly with kind 'lse_mix', given kind {kind!r} " + (
+            "with it" if "local_lse" in operands else "without it"
+        )
     if "rank_scale" in operands and kind not in ("softmax", "lse_mix"):
-        return ("operand rank_scale: expected only with kind 'softmax' or 'lse_mix', "
-                f"given kind {kind!r}")
+        return (
+            "operand rank_scale: expected only with kind 'softmax' or 'lse_mix', "
+            f"given kind {kind!r}"
+        )
     return None
 
 
 def _check_normalize_grad(operands: Collection[str], attrs: Mapping[str, Scalar]) -> str | None:
     kind = attrs["kind"]
     if ("logits" in operands) != (kind == "stick_breaking"):
-        return (f"operand logits: expected exactly with kind 'stick_breaking', given kind "
-                f"{kind!r} " + ("with it" if "logits" in operands else "without it"))
+        return (
+            f"operand logits: expected exactly with kind 'stick_breaking', given kind "
+            f"{kind!r} " + ("with it" if "logits" in operands else "without it")
+        )
     if ("local_weight" in operands) != (kind == "lse_mix"):
         return f"operand local_weight: expected exactly with kind 'lse_mix', given kind {kind!r}"
     if not {"d_weights", "d_local_weight"} & set(operands):
@@ -167,13 +120,18 @@ def _check_local(operands: Collection[str], attrs: Mapping[str, Scalar]) -> str 
 
 
 # ------------------------------------------------------------------------------- retrieval
-_op("score",
+_op(
+    "score",
     "q: T[B,R,Hr,Dr]; landmarks: T[B,C,Hm,Dr]; bias?: fp32[B,C,Hm]",
     "scores: fp32[B,R,Hr,C]",
     "scale * q . landmark + bias",
-    attrs=_SCALE, divides=(("Hm", "Hr"),), group=None)
+    attrs=_SCALE,
+    divides=(("Hm", "Hr"),),
+    group=None,
+)
 
-_op("select",
+_op(
+    "select",
     "scores: fp32[B,R,Hr,C]; lo: i32[B,R]; hi: i32[B,R]; seed?: i32[1]; row_lse?: fp32[B,R,Hr]",
     "indices: i32[B,R,Hi,K]",
     """The k best visible chunks (lo <= c < hi), newest (largest) first, then -1.
@@ -185,17 +143,28 @@ _op("select",
     Noise, in u32: mix(x): x ^= x>>16; x *= 0x7feb352d; x ^= x>>15; x *= 0x846ca68b; x ^= x>>16;
     row = (b*R + r)*Hi + h; bits = mix(c + mix(row + mix(seed)));
     u = ((bits>>9) + 0.5) * 2^-23 (exact in fp32, never 0 or 1); noise = -log(-log(u)).""",
-    attrs={"k": Attr(int, least=1), "reduce": Attr(str, "max", ("max", "sum", "single")),
-           "force_first": Attr(int, 0, least=0), "force_last": Attr(int, 0, least=0)},
-    divides=(("Hi", "Hr"),), check=_check_select, group="select")
+    attrs={
+        "k": Attr(int, least=1),
+        "reduce": Attr(str, "max", ("max", "sum", "single")),
+        "force_first": Attr(int, 0, least=0),
+        "force_last": Attr(int, 0, least=0),
+    },
+    divides=(("Hi", "Hr"),),
+    check=_check_select,
+    group="select",
+)
 
-_op("gather",
+_op(
+    "gather",
     "scores: fp32[B,R,Hr,C]; indices: i32[B,R,Hi,K]",
     "slots: fp32[B,R,Hr,K]",
     "The scores of the chosen chunks; -inf at empty slots.",
-    divides=(("Hi", "Hr"),), group="weigh")
+    divides=(("Hi", "Hr"),),
+    group="weigh",
+)
 
-_op("normalize",
+_op(
+    "normalize",
     "logits: fp32[B,R,Hx,K]; rank_scale?: fp32[B,R,Hw]; local_lse?: fp32[B,R,Hw]",
     "weights: fp32[B,R,Hw,K]; local_weight?local_lse: fp32[B,R,Hw]",
     """Weights of the slots of a row, from x = logits + rank_scale * slot number (newest = 0).
@@ -203,78 +172,111 @@ _op("normalize",
     softmax; softmax_off_by_one: one more logit 0; lse_mix: one more logit local_lse, whose weight
     is local_weight; stick_breaking: w_k = exp(x_k - sum over j <= k of softplus(x_j)).
     A row of empty slots: weights 0, local_weight 1.""",
-    attrs=_KIND, divides=(("Hx", "Hw"),), check=_check_normalize, group="weigh")
+    attrs=_KIND,
+    divides=(("Hx", "Hw"),),
+    check=_check_normalize,
+    group="weigh",
+)
 
 # ------------------------------------------------------------------------------- attention
-_op("attend",
+_op(
+    "attend",
     "q: T[B,L,Hq,D]; k: T[B,Lkv,H,D]; v: T[B,Lkv,H,D]; indices: i32[B,R,Hi,K]; "
     "chunk_start?: i32[C]",
     "parts: T[B,L,Hq,K,D]; lse: fp32[B,L,Hq,K]",
     """softmax(scale * q K_c^T) V_c for each slot's chunk by itself, and the log of its denominator.
 
     Chunk c holds the kv tokens chunk_start[c] .. + chunk - 1 (absent: c * chunk).""",
-    attrs=_ATTEND, divides=(("H", "Hq"), ("Hi", "Hq")), group=None)
+    attrs=_ATTEND,
+    divides=(("H", "Hq"), ("Hi", "Hq")),
+    group=None,
+)
 
-_op("fuse",
+_op(
+    "fuse",
     "weights: fp32[B,R,Hw,K]; parts: T[B,L,Hq,K,D]",
     "out: T[B,L,Hq,D]",
     "sum over slots of weight * part",
-    attrs=_ROWS, divides=(("Hw", "Hq"),), group="attend")
+    attrs=_ROWS,
+    divides=(("Hw", "Hq"),),
+    group="attend",
+)
 
-_op("merge_local",
+_op(
+    "merge_local",
     "out: T[B,L,Hq,D]; local_out: T[B,L,Hq,D]; local_weight: fp32[B,R,Hw]",
     "merged: T[B,L,Hq,D]",
     "out + local_weight * local_out",
-    attrs=_ROWS, divides=(("Hw", "Hq"),), group="attend")
+    attrs=_ROWS,
+    divides=(("Hw", "Hq"),),
+    group="attend",
+)
 
-_op("fuse_joint",
-    "parts: T[B,L,Hq,K,D]; lse: fp32[B,L,Hq,K]; local_out?: T[B,L,Hq,D]; "
-    "local_lse?: fp32[B,L,Hq]",
+_op(
+    "fuse_joint",
+    "parts: T[B,L,Hq,K,D]; lse: fp32[B,L,Hq,K]; local_out?: T[B,L,Hq,D]; local_lse?: fp32[B,L,Hq]",
     "out: T[B,L,Hq,D]; total_lse: fp32[B,L,Hq]",
     """Joint softmax over all slots: sum of exp(lse - total_lse) * part, and the local branch alike.
 
     total_lse = logsumexp over the slots and local_lse; -inf, and out 0, where nothing is seen.
     total_lse is saved for the backward pass and takes no gradient.""",
-    check=_check_local, group="attend")
+    check=_check_local,
+    group="attend",
+)
 
 # ------------------------------------------------------------------------------- gradients
-_op("add",
+_op(
+    "add",
     "a: fp32[...]; b: fp32[...]",
     "sum: fp32[...]",
     "a + b, where slots, weights or local_weight receive two gradients",
-    group="weigh_grad")
+    group="weigh_grad",
+)
 
-_op("invert_index",
+_op(
+    "invert_index",
     "indices: i32[B,R,Hi,K]",
     "order: i32[B,Hi,R*K]; offsets: i32[B,Hi,C+1]",
     """Which (row, slot) pairs chose each chunk, by counting sort.
 
     order lists pair ids r*K + slot by chunk, ascending inside a chunk; offsets are the exclusive
     prefix counts. Entries past offsets[C] are unspecified (the interpreter writes -1).""",
-    group="invert_index")
+    group="invert_index",
+)
 
-_op("scatter_add",
+_op(
+    "scatter_add",
     "d_slots: fp32[B,R,Hr,K]; indices: i32[B,R,Hi,K]",
     "d_scores: fp32[B,R,Hr,C]",
     "The gradient of gather: slots added into a row of C zeros. Never stored.",
-    divides=(("Hi", "Hr"),), group=None)
+    divides=(("Hi", "Hr"),),
+    group=None,
+)
 
-_op("score_grad_q",
+_op(
+    "score_grad_q",
     "d_scores: fp32[B,R,Hr,C]; landmarks: T[B,C,Hm,Dr]",
     "d_q: T[B,R,Hr,Dr]",
     "scale * sum over chunks of d_score * landmark",
-    attrs=_SCALE, divides=(("Hm", "Hr"),), group="weigh_grad")
+    attrs=_SCALE,
+    divides=(("Hm", "Hr"),),
+    group="weigh_grad",
+)
 
-_op("score_grad_landmarks",
+_op(
+    "score_grad_landmarks",
     "d_scores: fp32[B,R,Hr,C]; q: T[B,R,Hr,Dr]; order: i32[B,Hi,R*K]; offsets: i32[B,Hi,C+1]",
     "d_landmarks: T[B,C,Hm,Dr]; d_bias?bias: fp32[B,C,Hm]",
     """scale * sum over rows of d_score * q; d_bias the sum of d_score.
 
     order and offsets list the rows whose d_score may differ from 0.""",
-    attrs={**_SCALE, "bias": Attr(bool, False)}, divides=(("Hm", "Hr"), ("Hi", "Hr")),
-    group="landmark_grad")
+    attrs={**_SCALE, "bias": Attr(bool, False)},
+    divides=(("Hm", "Hr"), ("Hi", "Hr")),
+    group="landmark_grad",
+)
 
-_op("normalize_grad",
+_op(
+    "normalize_grad",
     "weights: fp32[B,R,Hw,K]; d_weights?: fp32[B,R,Hw,K]; logits?: fp32[B,R,Hx,K]; "
     "local_weight?: fp32[B,R,Hw]; d_local_weight?: fp32[B,R,Hw]",
     "d_logits: fp32[B,R,Hx,K]; d_rank_scale?rank_scale: fp32[B,R,Hw]; "
@@ -285,60 +287,89 @@ _op("normalize_grad",
     and d_local_lse = local_weight (d_local_weight - dot); stick_breaking:
     dx_i = w_i dw_i - sigmoid(x_i) * sum over k >= i of w_k dw_k.
     d_logits = dx summed over the weight heads of a logit head; d_rank_scale = sum of slot * dx.""",
-    attrs={**_KIND, "rank_scale": Attr(bool, False)}, divides=(("Hx", "Hw"),),
-    check=_check_normalize_grad, group="weigh_grad")
+    attrs={**_KIND, "rank_scale": Attr(bool, False)},
+    divides=(("Hx", "Hw"),),
+    check=_check_normalize_grad,
+    group="weigh_grad",
+)
 
-_op("fuse_grad_weights",
+_op(
+    "fuse_grad_weights",
     "d_out: T[B,L,Hq,D]; parts: T[B,L,Hq,K,D]",
     "d_weights: fp32[B,R,Hw,K]",
     "d_out . part, summed over the tokens of a row and the query heads of a weight head",
-    attrs=_ROWS, divides=(("Hw", "Hq"),), group="attend_grad_q")
+    attrs=_ROWS,
+    divides=(("Hw", "Hq"),),
+    group="attend_grad_q",
+)
 
-_op("fuse_grad_parts",
+_op(
+    "fuse_grad_parts",
     "d_out: T[B,L,Hq,D]; weights: fp32[B,R,Hw,K]",
     "d_parts: T[B,L,Hq,K,D]",
     "weight * d_out",
-    attrs=_ROWS, divides=(("Hw", "Hq"),), group=None)
+    attrs=_ROWS,
+    divides=(("Hw", "Hq"),),
+    group=None,
+)
 
-_op("merge_local_grad",
+_op(
+    "merge_local_grad",
     "d_out: T[B,L,Hq,D]; local_out: T[B,L,Hq,D]; local_weight: fp32[B,R,Hw]",
     "d_local_out: T[B,L,Hq,D]; d_local_weight: fp32[B,R,Hw]",
     "local_weight * d_out;  d_out . local_out summed as in fuse_grad_weights",
-    attrs=_ROWS, divides=(("Hw", "Hq"),), group="attend_grad_q")
+    attrs=_ROWS,
+    divides=(("Hw", "Hq"),),
+    group="attend_grad_q",
+)
 
-_op("row_dot",
+_op(
+    "row_dot",
     "a: T[B,L,Hq,D]; b: T[B,L,Hq,D]",
     "delta: fp32[B,L,Hq]",
     "a . b: with (out, d_out) the term that every slot of a joint softmax subtracts",
-    group="attend_grad_q")
+    group="attend_grad_q",
+)
 
-_op("fuse_joint_grad",
+_op(
+    "fuse_joint_grad",
     "d_out: T[B,L,Hq,D]; parts: T[B,L,Hq,K,D]; lse: fp32[B,L,Hq,K]; total_lse: fp32[B,L,Hq]; "
     "delta: fp32[B,L,Hq]",
     "d_parts: T[B,L,Hq,K,D]; d_lse: fp32[B,L,Hq,K]",
     """With w = exp(lse - total_lse): w * d_out and w * (d_out . part - delta).
 
     Inside a chunk both together are dS = w P (dP - delta): one pass, nothing kept per slot.""",
-    group=None)
+    group=None,
+)
 
-_op("local_joint_grad",
+_op(
+    "local_joint_grad",
     "d_out: T[B,L,Hq,D]; delta: fp32[B,L,Hq]; total_lse: fp32[B,L,Hq]; local_out: T[B,L,Hq,D]; "
     "local_lse: fp32[B,L,Hq]",
     "d_local_out: T[B,L,Hq,D]; d_local_lse: fp32[B,L,Hq]",
     "fuse_joint_grad for the local branch: its output and its lse",
-    group="attend_grad_q")
+    group="attend_grad_q",
+)
 
-_op("attend_grad_q",
+_op(
+    "attend_grad_q",
     "q: T[B,L,Hq,D]; k: T[B,Lkv,H,D]; v: T[B,Lkv,H,D]; indices: i32[B,R,Hi,K]; "
     "chunk_start?: i32[C]; d_parts: T[B,L,Hq,K,D]; d_lse?: fp32[B,L,Hq,K]",
     "d_q: T[B,L,Hq,D]",
     """With P = exp(S - lse), dP = d_part V^T: dS = P (dP - rowsum(P dP) + d_lse); scale * dS K.""",
-    attrs=_ATTEND, divides=(("H", "Hq"), ("Hi", "Hq")), group="attend_grad_q")
+    attrs=_ATTEND,
+    divides=(("H", "Hq"), ("Hi", "Hq")),
+    group="attend_grad_q",
+)
 
-_op("attend_grad_kv",
+_op(
+    "attend_grad_kv",
     "q: T[B,L,Hq,D]; k: T[B,Lkv,H,D]; v: T[B,Lkv,H,D]; order: i32[B,Hi,R*K]; "
     "offsets: i32[B,Hi,C+1]; chunk_start?: i32[C]; d_parts: T[B,L,Hq,K,D]; "
     "d_lse?: fp32[B,L,Hq,K]",
     "d_k: T[B,Lkv,H,D]; d_v: T[B,Lkv,H,D]",
     "dS as in attend_grad_q: scale * dS^T q and P^T d_part, summed over the pairs of each chunk",
-    attrs=_ATTEND, divides=(("H", "Hq"), ("Hi", "Hq")), group="attend_grad_kv")
+    attrs=_ATTEND,
+    divides=(("H", "Hq"), ("Hi", "Hq")),
+    group="attend_grad_kv",
+)

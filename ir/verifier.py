@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from .core import Op, Program, TensorType, Value
 from .dims import Dim, dim_names, evaluate, is_name, parse_dim, substitute
 from .errors import IRError
-from .spec import ANY, FLOATS, Pattern
+from .op_spec import ANY, FLOATS, Pattern
 
 
 def verify(program: Program, dims: Mapping[str, int] | None = None) -> Program:
@@ -23,11 +23,15 @@ def verify(program: Program, dims: Mapping[str, int] | None = None) -> Program:
     for op in program.ops:
         for name, value in op.operands:
             if value.name not in defined:
-                raise IRError(f"{where}: op {op.kind}: operand {name}: expected an input or an "
-                              f"earlier result, given {value.name}, which is not defined")
+                raise IRError(
+                    f"{where}: op {op.kind}: operand {name}: expected an input or an "
+                    f"earlier result, given {value.name}, which is not defined"
+                )
             if defined[value.name] != value:
-                raise IRError(f"{where}: op {op.kind}: operand {name}: expected "
-                              f"{defined[value.name]}, given {value}")
+                raise IRError(
+                    f"{where}: op {op.kind}: operand {name}: expected "
+                    f"{defined[value.name]}, given {value}"
+                )
         try:
             verify_op(op, dims)
         except IRError as error:
@@ -36,8 +40,9 @@ def verify(program: Program, dims: Mapping[str, int] | None = None) -> Program:
             _define(defined, value, where)
     for value in program.outputs:
         if defined.get(value.name) != value:
-            raise IRError(f"{where}: output {value.name}: expected an input or a result, "
-                          f"given {value}")
+            raise IRError(
+                f"{where}: output {value.name}: expected an input or a result, given {value}"
+            )
     if len({value.name for value in program.outputs}) != len(program.outputs):
         raise IRError(f"{where}: an output is named twice")
     return program
@@ -49,8 +54,9 @@ def verify_op(op: Op, dims: Mapping[str, int] | None = None) -> None:
     patterns = op.spec.results_of({name for name, _ in op.operands}, op.all_attrs)
     if len(patterns) != len(op.results):
         names = ", ".join(p.name for p in patterns)
-        raise IRError(f"op {op.kind}: expected {len(patterns)} results ({names}), "
-                      f"given {len(op.results)}")
+        raise IRError(
+            f"op {op.kind}: expected {len(patterns)} results ({names}), given {len(op.results)}"
+        )
     for pattern, value in zip(patterns, op.results, strict=True):
         dtype = _match(op, "result", pattern, value, bound, dtype)
     if "K" in bound and "k" in op.spec.attrs and isinstance(bound["K"], int):
@@ -58,8 +64,10 @@ def verify_op(op: Op, dims: Mapping[str, int] | None = None) -> None:
     for small, large in op.spec.divides:
         part, whole = (_number(bound.get(letter), dims) for letter in (small, large))
         if part is not None and whole is not None and (part == 0 or whole % part):
-            raise IRError(f"op {op.kind}: expected {small} to divide {large}, given {small} = "
-                          f"{part}, {large} = {whole}")
+            raise IRError(
+                f"op {op.kind}: expected {small} to divide {large}, given {small} = "
+                f"{part}, {large} = {whole}"
+            )
     if dims is not None:
         _check_sizes(op, bound, dims)
 
@@ -74,8 +82,12 @@ def infer_results(op: Op, dims: Mapping[str, Dim]) -> list[tuple[str, TensorType
     found = []
     for pattern in op.spec.results_of({name for name, _ in op.operands}, op.all_attrs):
         shape = tuple(substitute(dim, bound) for dim in _dims_of(pattern, int(bound.get(ANY, 0))))
-        found.append((pattern.name, TensorType(
-            (dtype or "fp32") if pattern.dtype == "T" else pattern.dtype, shape)))
+        found.append(
+            (
+                pattern.name,
+                TensorType((dtype or "fp32") if pattern.dtype == "T" else pattern.dtype, shape),
+            )
+        )
     return found
 
 
@@ -89,22 +101,29 @@ def _bind_operands(op: Op) -> tuple[dict[str, Dim], str | None]:
             raise IRError(f"op {op.kind}: operand {name}: expected one of {allowed}, given {value}")
     for name, number in op.attrs:
         if name not in spec.attrs:
-            raise IRError(f"op {op.kind}: attribute {name}: expected one of "
-                          f"{', '.join(spec.attrs) or 'none'}, given {number!r}")
+            raise IRError(
+                f"op {op.kind}: attribute {name}: expected one of "
+                f"{', '.join(spec.attrs) or 'none'}, given {number!r}"
+            )
     for name, attr in spec.attrs.items():
         number = op.attr(name)
         if type(number) is not attr.type:
-            raise IRError(f"op {op.kind}: attribute {name}: expected {attr.type.__name__}, "
-                          f"given {number!r}")
+            raise IRError(
+                f"op {op.kind}: attribute {name}: expected {attr.type.__name__}, given {number!r}"
+            )
         if attr.choices and number not in attr.choices:
-            raise IRError(f"op {op.kind}: attribute {name}: expected one of "
-                          f"{', '.join(map(str, attr.choices))}, given {number!r}")
+            raise IRError(
+                f"op {op.kind}: attribute {name}: expected one of "
+                f"{', '.join(map(str, attr.choices))}, given {number!r}"
+            )
         if isinstance(number, float) and not math.isfinite(number):
-            raise IRError(f"op {op.kind}: attribute {name}: expected a finite number, "
-                          f"given {number!r}")
+            raise IRError(
+                f"op {op.kind}: attribute {name}: expected a finite number, given {number!r}"
+            )
         if attr.least is not None and int(number) < attr.least:
-            raise IRError(f"op {op.kind}: attribute {name}: expected at least {attr.least}, "
-                          f"given {number!r}")
+            raise IRError(
+                f"op {op.kind}: attribute {name}: expected at least {attr.least}, given {number!r}"
+            )
     bound: dict[str, Dim] = {}
     dtype: str | None = None
     # Bare letters first: "R*K" can be checked once R and K are known from other operands.
@@ -120,8 +139,9 @@ def _bind_operands(op: Op) -> tuple[dict[str, Dim], str | None]:
     return bound, dtype
 
 
-def _match(op: Op, role: str, pattern: Pattern, value: Value, bound: dict[str, Dim],
-           dtype: str | None) -> str | None:
+def _match(
+    op: Op, role: str, pattern: Pattern, value: Value, bound: dict[str, Dim], dtype: str | None
+) -> str | None:
     """Binds the pattern's letters to the value's dims; returns the op's data dtype."""
     type_ = value.type
     allowed = (pattern.dtype,) if pattern.dtype != "T" else (dtype,) if dtype else FLOATS
@@ -129,11 +149,14 @@ def _match(op: Op, role: str, pattern: Pattern, value: Value, bound: dict[str, D
     fits = type_.dtype in allowed and len(type_.shape) == len(dims)
     if pattern.dims == (ANY,):
         fits = fits and bound.setdefault(ANY, len(dims)) == len(dims)
-    if not fits or not all(_match_dim(dim, given, bound)
-                           for dim, given in zip(dims, type_.shape, strict=True)):
+    if not fits or not all(
+        _match_dim(dim, given, bound) for dim, given in zip(dims, type_.shape, strict=True)
+    ):
         shape = ",".join(str(substitute(dim, bound)) for dim in dims)
-        raise IRError(f"op {op.kind}: {role} {pattern.name}: expected {'|'.join(allowed)}"
-                      f"[{shape}], given {value}")
+        raise IRError(
+            f"op {op.kind}: {role} {pattern.name}: expected {'|'.join(allowed)}"
+            f"[{shape}], given {value}"
+        )
     return type_.dtype if pattern.dtype == "T" else dtype
 
 
@@ -151,7 +174,9 @@ def _match_dim(pattern: Dim, given: Dim, bound: dict[str, Dim]) -> bool:
         ours, theirs = parse_dim(pattern), parse_dim(given)
         return [len(p) for p in ours] == [len(p) for p in theirs] and all(
             _match_dim(a, b, bound)
-            for p, q in zip(ours, theirs, strict=True) for a, b in zip(p, q, strict=True))
+            for p, q in zip(ours, theirs, strict=True)
+            for a, b in zip(p, q, strict=True)
+        )
     return bound.setdefault(str(pattern), given) == given
 
 

@@ -167,8 +167,8 @@ class TrainRun:
     def train(self, report: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """Run to the end; every logged record also goes to `report`. Returns the last record.
 
-        Ctrl-C lets the step in hand finish and saves it, then raises KeyboardInterrupt; a second one
-        stops at once, and what was done since the last checkpoint is lost.
+        Ctrl-C lets the step in hand finish and saves it, then raises KeyboardInterrupt; a second
+        one stops at once, and what was done since the last checkpoint is lost.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:

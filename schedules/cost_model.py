@@ -41,6 +41,8 @@ OVERLAP_LOSS = 0.1
 ATOMIC_BYTES = 8.0
 #: fp32 lanes of a CPU's multiply-add unit.
 CPU_LANES = 8
+#: The innermost cache of a CPU core.
+CPU_L1_BYTES = 32 * 1024
 #: Share of a CPU's rate with lanes over chunk positions (horizontal sums, packing).
 COLS_RATE = 0.7
 #: Registers of a thread that hold no tile: addresses, masks, loop state.
@@ -97,14 +99,14 @@ class Roofline:
 def work(problem: Problem, sizes: Mapping[str, int]) -> Work:
     """The work of a call: `sizes` binds the dynamic dims its types mention.
 
-    Slots count as full: `K` of them, or all chunks where there are fewer.
+    Only slots that a causal call fills count (`mean_slots`).
     """
     shape = KernelShape.of(problem)
     dims = {**dict(problem.dims), **sizes}
     rows = sizes.get("B", 1) * sizes.get("R", sizes.get("L", 1))
     tokens = sizes.get("B", 1) * sizes.get("L", sizes.get("R", 1))
     chunks = chunk_count(problem, sizes) or shape.top_k
-    slots = min(shape.top_k, chunks)
+    slots = mean_slots(shape.top_k, chunks, sizes.get("R", sizes.get("L", 1)))
     moved = 0.0
     program = problem.group.program
     for value in (*program.inputs, *program.outputs):
@@ -121,6 +123,18 @@ def work(problem: Problem, sizes: Mapping[str, int]) -> Work:
     if shape.kind == "invert_index":
         return Work(0.0, moved, float(rows * slots))
     return Work(retrieval * slots, moved, float(rows * slots))
+
+
+def mean_slots(top_k: int, chunks: int, rows: int) -> float:
+    """Slots that a row fills on average: row r of `rows` sees ``floor(r * chunks / rows)`` chunks.
+
+    Fewer rows than chunks are the end of a sequence (decoding, or a segment of a prefill): they see
+    nearly all chunks.
+    """
+    if rows <= chunks:
+        return min(top_k, chunks)
+    full = min(top_k, chunks)
+    return full - full * (full + 1) / (2 * chunks)
 
 
 def roofline(problem: Problem, sizes: Mapping[str, int], hardware: Hardware) -> Roofline:
@@ -154,14 +168,14 @@ def predict(
     programs, read = _traffic(shape, schedule, sizes, chunk_count(problem, sizes), todo)
     l2_bytes = todo.bytes + read
     dram_bytes = todo.bytes + _misses(shape, sizes, todo, read, hardware, union)
-    flops = todo.flops * held.padded_rows / held.rows
+    flops = todo.flops * held.padded_rows / held.rows * _recomputed(shape, schedule)
     scores = todo.flops / max(2.0 * shape.retrieval_dim, 1) if shape.kind == "select" else 0.0
     if hardware.kind == "cuda":
         resident = _resident(schedule, held, hardware)
         rate, reach = _gpu_reach(shape, schedule, held, programs, resident, hardware)
     else:
         resident = 1
-        rate, reach = _cpu_reach(shape, schedule, held.rows, programs, hardware)
+        rate, reach = _cpu_reach(shape, schedule, held, programs, hardware)
     compute = flops / rate + scores * TOP_K_OPS / hardware.fp32_rate
     times = {
         "compute": compute,
@@ -235,9 +249,9 @@ def _traffic(
     chunk_bytes = 2.0 * shape.chunk * shape.head_dim * shape.width
     tiles = shape.key_tiles(schedule)
     if shape.kind in ("attend", "attend_grad_q"):
-        # Sub-tiled gradients walk the keys twice: the softmax first, then its gradient.
-        again = 1.5 if shape.kind == "attend_grad_q" and tiles > 1 else 1.0
-        return batch * tokens * shape.programs, todo.slots * shape.programs * chunk_bytes * again
+        # Sub-tiled gradients walk a chunk twice: the softmax first, then its gradient.
+        walks = 1 if _recomputed(shape, schedule) == 1.0 else 2
+        return batch * tokens * shape.programs, todo.slots * shape.programs * chunk_bytes * walks
     pairs = todo.slots
     if shape.kind == "attend_grad_kv":
         row_bytes = 2.0 * shape.row_group * shape.head_dim * shape.width
@@ -264,6 +278,17 @@ def _traffic(
         return batch * schedule.index_blocks, pairs * 8.0 + counters
     heads = shape.weight_heads if shape.kind == "weigh" else shape.score_heads
     return batch * rows * heads, pairs * heads * shape.retrieval_dim * shape.width
+
+
+def _recomputed(shape: KernelShape, schedule: Schedule) -> float:
+    """How many times more products a sub-tiled gradient computes: the softmax statistics of the
+    whole chunk (two products) come first, in the gradient of keys and values for every sub-tile.
+    The joint softmax knows its statistics."""
+    tiles = shape.key_tiles(schedule)
+    if tiles == 1 or shape.joint or shape.kind not in ("attend_grad_q", "attend_grad_kv"):
+        return 1.0
+    again = 2 if shape.kind == "attend_grad_q" else 2 * tiles
+    return 1.0 + again / ATTEND_PRODUCTS[shape.kind]
 
 
 def _shared_lists(schedule: Schedule, pairs: float, chunks: int) -> tuple[float, float]:
@@ -347,17 +372,22 @@ def _gpu_reach(
 
 
 def _cpu_reach(
-    shape: KernelShape, schedule: Schedule, rows: int, programs: float, hardware: Hardware
+    shape: KernelShape, schedule: Schedule, held: Footprint, programs: float, hardware: Hardware
 ) -> tuple[float, float]:
     """The FLOP/s and the share of the bandwidths that a schedule can use on a CPU."""
     busy = min(1.0, programs / hardware.units)
+    rows = held.rows
     rate = hardware.rate(shape.dtype) * busy
     if shape.kind in ATTEND_PRODUCTS or shape.kind == "select":
         full = rows / (CPU_LANES * math.ceil(rows / CPU_LANES))
         rate *= full if schedule.lanes == "rows" else COLS_RATE
         # A core needs about eight independent sums to hide the latency of its multiply-adds.
         rate *= math.sqrt(min(1.0, schedule.unroll / 8))
+        if shape.kind == "select" and 4 * held.live > CPU_L1_BYTES:
+            rate *= 0.7
     else:
+        # Short loops over dims cost their starts and their sums over lanes.
+        busy *= schedule.dim_block / (schedule.dim_block + 32)
         rate *= 0.5
     if shape.key_tiles(schedule) > 1:
         rate *= SUB_TILE_RATE

@@ -187,6 +187,15 @@ def check_knobs(kind: str, schedule: Schedule, backend: str) -> None:
                 f"{field.name}={value!r} for {kind} on {backend}; "
                 f"allowed: {', '.join(map(repr, choices))}",
             )
+    check_split(schedule)
+
+
+def check_split(schedule: Schedule) -> None:
+    """The part of `check_knobs` that is about several knobs at once.
+
+    Raises:
+        IllegalSchedule: kind ``"combine"`` or ``"split"``.
+    """
     if (schedule.split > 0) != (schedule.combine == "atomic"):
         raise IllegalSchedule(
             "combine",
@@ -238,13 +247,22 @@ def adapted(problem: Problem, schedule: Schedule) -> Schedule:
     return schedule
 
 
-def candidates(kind: str, backend: str) -> Iterator[Schedule]:
-    """Every combination of knob values, legal or not, in a fixed order; `combine` follows from
-    `split`."""
-    names = [name for name in KNOBS[kind].names(backend) if name != "combine"]
-    axes = [allowed(kind, backend, name) for name in names]
-    for values in itertools.product(*axes):
-        knobs_of_one = dict(zip(names, values, strict=True))
+def candidates(problem: Problem, backend: str) -> Iterator[Schedule]:
+    """Every combination of the knobs' values in a fixed order, each kernel once (`normal`), whether
+    it fits or not; `combine` follows from `split`."""
+    kind = problem.kind
+    base = generic(kind, backend)
+    axes: dict[str, list[Any]] = {}
+    for name in KNOBS[kind].names(backend):
+        if name != "combine":
+            # Normal form treats every knob by itself, so it can be asked axis by axis.
+            found = (
+                normal(problem, backend, base.replace(**{name: value}))
+                for value in allowed(kind, backend, name)
+            )
+            axes[name] = list(dict.fromkeys(getattr(schedule, name) for schedule in found))
+    for values in itertools.product(*axes.values()):
+        knobs_of_one = dict(zip(axes, values, strict=True))
         combine = "atomic" if knobs_of_one.get("split") else "none"
         yield Schedule(**knobs_of_one, combine=combine)
 
@@ -252,13 +270,16 @@ def candidates(kind: str, backend: str) -> Iterator[Schedule]:
 def feasible(
     problem: Problem, backend: str, hardware: Hardware | None = None
 ) -> tuple[Schedule, ...]:
-    """All legal schedules of a problem in a fixed order, each kernel once (`normal`)."""
-    return tuple(
-        schedule
-        for schedule in candidates(problem.kind, backend)
-        if schedule == normal(problem, backend, schedule)
-        and is_legal(problem, schedule, backend, hardware)
-    )
+    """All legal schedules of a problem in a fixed order, each kernel once."""
+    found = []
+    for schedule in candidates(problem, backend):
+        try:
+            check_split(schedule)
+            check_resources(problem, schedule, backend, hardware)
+        except IllegalSchedule:
+            continue
+        found.append(schedule)
+    return tuple(found)
 
 
 def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, ...]:

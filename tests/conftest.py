@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what the code generators print now into tests/golden",
     )
+    parser.addoption(
+        "--sweep-examples",
+        type=int,
+        metavar="N",
+        help="draw N calls in each sweep over shapes and options, instead of a few",
+    )
 
 
 @pytest.fixture
@@ -32,22 +38,26 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
 
 
-@pytest.fixture(autouse=True)
-def own_folders(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """The user's configs and kernel cache stay out of tests; the cache is shared by a whole run."""
-    from hsa_compiler.cache import set_default_cache
-    from hsa_compiler.configs import set_default_store
-
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's configs and kernel cache stay out of tests; a whole run shares one cache."""
     base = tmp_path_factory.getbasetemp()
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(base / "config"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(base / "cache"))
-    set_default_cache(None)
-    set_default_store(None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(base / "config"))
+        patch.setenv("XDG_CACHE_HOME", str(base / "cache"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def same_defaults(own_folders: None) -> Iterator[None]:
+    """A test may set another config store or cache; the next one has the run's own again."""
+    from hsa_compiler.cache import default_cache, set_default_cache
+    from hsa_compiler.configs import default_store, set_default_store
+
+    cache, store = default_cache(), default_store()
     yield
-    set_default_cache(None)
-    set_default_store(None)
+    set_default_cache(cache)
+    set_default_store(store)
 
 
 @pytest.fixture(autouse=True)

@@ -11,12 +11,11 @@ fp16, the output and every gradient.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -24,6 +23,14 @@ from torch import Tensor
 
 from hsa_compiler import Selection, chunk_attention, hsa_attention
 from tests import naive
+from tests.sweep_cases import (
+    ATTENTION_EXAMPLES,
+    HSA_EXAMPLES,
+    AttentionCase,
+    HsaCase,
+    attention_cases,
+    hsa_cases,
+)
 
 BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 1e-2}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,176 +41,9 @@ FLOOR = 1e-3
 TIE = 1e-4
 
 
-@dataclass(frozen=True)
-class HsaCase:
-    """One call of `hsa_attention`."""
-
-    batch: int
-    length: int
-    chunks: int
-    tail: int
-    q_offset: int
-    kv_heads: int
-    group: int
-    head_dim: int
-    chunk: int
-    top_k: int
-    score: str  # "one", "kv" or "query": Hr
-    one_landmark: bool
-    score_dim: int
-    normalize: str
-    weight_heads: str
-    lse: str  # "one", "kv" or "query": heads of local_lse with lse_mix
-    window: int | None
-    packed: tuple[tuple[int, int], ...]
-    bias: bool
-    rank_scale: bool
-    noise: bool
-    scores_loss: bool
-    dtype: str
-    seed: int
-
-
-@dataclass(frozen=True)
-class AttentionCase:
-    """One call of `chunk_attention`."""
-
-    batch: int
-    length: int
-    chunks: int
-    tail: int
-    kv_heads: int
-    group: int
-    head_dim: int
-    chunk: int
-    slots: int
-    index: str  # "one", "kv" or "query": Hi
-    weight: str  # the same, Hw (at least Hi); "joint" for the joint softmax
-    local: bool
-    plus_one: bool
-    hide_last: bool
-    query_block: int
-    packed: tuple[int, ...]
-    empty: str  # "none", "some", "all": empty slots
-    dtype: str
-    seed: int
-
-
-GROUPS = st.sampled_from((1, 2, 3, 4, 16))
-CHUNK_SIZES = st.sampled_from((16, 16, 32, 64, 128))
-HEAD_DIMS = st.sampled_from((16, 32, 64, 128, 256))
-DTYPE_NAMES = st.sampled_from(tuple(DTYPES))
-FEW = st.sampled_from((1, 2, 3))
-LEVELS = ("one", "kv", "query")
-
-
-@st.composite
-def hsa_cases(draw: Callable[[st.SearchStrategy[Any]], Any]) -> HsaCase:
-    """Calls small enough for a CPU, in all combinations that the door allows."""
-    chunk = draw(CHUNK_SIZES)
-    chunks = draw(st.integers(0, 7))
-    length = draw(st.integers(1, 24))
-    packed: tuple[tuple[int, int], ...] = ()
-    if draw(st.booleans()) and chunk <= 32:
-        sequence = st.tuples(st.integers(0, 12), st.integers(0, 3 * chunk))
-        packed = tuple(draw(st.lists(sequence, min_size=1, max_size=3)))
-        packed += ((length, 2 * chunk + 3),)
-    score = draw(st.sampled_from(LEVELS))
-    normalize = draw(
-        st.sampled_from(("softmax", "stick_breaking", "softmax_off_by_one", "lse_mix"))
-    )
-    return HsaCase(
-        batch=1 if packed else draw(FEW),
-        length=length,
-        chunks=chunks,
-        tail=draw(st.integers(0, chunk - 1)),
-        q_offset=draw(st.integers(0, (chunks + 1) * chunk)),
-        kv_heads=draw(FEW),
-        group=draw(GROUPS),
-        head_dim=draw(HEAD_DIMS),
-        chunk=chunk,
-        top_k=draw(st.sampled_from((1, 2, 3, 5, 8, 16))),
-        score=score,
-        one_landmark=draw(st.booleans()),
-        score_dim=draw(st.sampled_from((16, 32, 48, 80, 128))),
-        normalize=normalize,
-        weight_heads="query" if score == "query" else draw(st.sampled_from(("kv", "query"))),
-        lse=draw(st.sampled_from(LEVELS)),
-        window=draw(st.none() | st.integers(1, 3 * chunk)),
-        packed=packed,
-        bias=draw(st.booleans()),
-        rank_scale=normalize in ("softmax", "lse_mix") and draw(st.booleans()),
-        noise=draw(st.sampled_from((False, False, True))),
-        scores_loss=draw(st.booleans()),
-        dtype=draw(DTYPE_NAMES),
-        seed=draw(st.integers(0, 999)),
-    )
-
-
-@st.composite
-def attention_cases(draw: Callable[[st.SearchStrategy[Any]], Any]) -> AttentionCase:
-    """Selections with holes, repetitions and no order, of any head ratio."""
-    chunk = draw(CHUNK_SIZES)
-    packed = tuple(draw(st.lists(st.integers(0, 3 * chunk), max_size=3))) if chunk <= 32 else ()
-    index = draw(st.sampled_from(LEVELS))
-    weight = draw(st.sampled_from(("joint", *LEVELS[LEVELS.index(index) :])))
-    return AttentionCase(
-        batch=1 if packed else draw(FEW),
-        length=draw(st.integers(1, 24)),
-        chunks=draw(st.integers(1, 6)),
-        tail=draw(st.integers(0, chunk - 1)),
-        kv_heads=draw(FEW),
-        group=draw(GROUPS),
-        head_dim=draw(HEAD_DIMS),
-        chunk=chunk,
-        slots=draw(st.sampled_from((1, 2, 3, 5, 8, 16))),
-        index=index,
-        weight=weight,
-        local=draw(st.booleans()),
-        plus_one=draw(st.booleans()),
-        hide_last=draw(st.booleans()),
-        query_block=draw(st.sampled_from((1, 1, 2, 5))) if not packed else 1,
-        packed=packed,
-        empty=draw(st.sampled_from(("none", "some", "some", "all"))),
-        dtype=draw(DTYPE_NAMES),
-        seed=draw(st.integers(0, 999)),
-    )
-
-
-#: What drawing might miss with few examples.
-HSA_EXAMPLES = (
-    HsaCase(
-        1, 5, 2, 7, 30, 1, 3, 256, 128, 5, "one", False, 16, "softmax", "kv", "one", None,
-        (), False, False, False, False, "fp32", 1,
-    ),
-    HsaCase(
-        2, 20, 5, 3, 70, 2, 4, 64, 16, 3, "query", True, 48, "lse_mix", "query", "query", 24,
-        (), True, True, False, True, "bf16", 2,
-    ),
-    HsaCase(
-        1, 9, 0, 0, 0, 2, 1, 32, 32, 2, "kv", False, 32, "stick_breaking", "query", "kv", None,
-        ((7, 70), (0, 40), (10, 0), (9, 67)), True, False, False, True, "fp32", 3,
-    ),
-    HsaCase(
-        1, 3, 1, 2, 0, 1, 16, 16, 16, 1, "one", False, 16, "softmax_off_by_one", "kv", "kv", None,
-        (), False, False, False, False, "fp16", 4,
-    ),
-)  # fmt: skip
-ATTENTION_EXAMPLES = (
-    AttentionCase(
-        1, 6, 3, 5, 1, 16, 128, 64, 5, "one", "joint", True, True, True, 1, (), "some", "fp32", 1
-    ),
-    AttentionCase(
-        2, 11, 4, 0, 2, 3, 32, 16, 8, "kv", "query", True, False, False, 5, (), "some", "bf16", 2
-    ),
-    AttentionCase(
-        1, 7, 0, 0, 3, 1, 16, 32, 3, "query", "joint", False, True, False, 1, (70, 20, 40),
-        "some", "fp32", 3,
-    ),
-    AttentionCase(
-        1, 5, 2, 1, 2, 2, 64, 16, 2, "one", "kv", False, False, True, 2, (), "all", "fp32", 4
-    ),
-)  # fmt: skip
+def examples(request: pytest.FixtureRequest, default: int) -> int:
+    """How many cases to draw: what --sweep-examples says, else the default."""
+    return int(request.config.getoption("--sweep-examples") or default)
 
 
 def sweep_hsa(backend: str, device: str, examples: int) -> None:
@@ -547,8 +387,3 @@ def _sweep(
 def check_name(case: HsaCase | AttentionCase) -> str:
     """The function that checks a case."""
     return "check_hsa" if isinstance(case, HsaCase) else "check_attention"
-
-
-def with_dtype(case: Case, dtype: str) -> Case:
-    """The case in another dtype."""
-    return dataclasses.replace(case, dtype=dtype)

@@ -8,13 +8,13 @@ hsa-compiler autotune --resume                      # go on after Ctrl-C or a cr
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hsa_compiler.cli.model_commands import pick_device
+from hsa_compiler.cli.output import print_json
 
 
 def autotune(
@@ -61,6 +61,7 @@ def autotune(
 ) -> None:
     """Find the fastest schedules on this machine and write them as tuned configs."""
     from hsa_compiler.runtime.validate import one_of
+    from hsa_compiler.tuner.effort import effort as find_effort
     from hsa_compiler.tuner.samplers import SAMPLERS
     from hsa_compiler.tuner.session import Request, run
     from hsa_compiler.tuner.shapes import parse_shapes
@@ -69,10 +70,11 @@ def autotune(
     one_of("--l2", l2, ("cold", "warm"))
     one_of("--sampler", sampler, tuple(SAMPLERS))
     where = pick_device(device)
+    budget = find_effort(effort)
     names = tuple(name.strip() for name in kernels.split(",") if name.strip())
     request = Request(
         device=where,
-        shapes=tuple(parse_shapes(shapes or [], where.partition(":")[0])),
+        shapes=tuple(parse_shapes(shapes or [], where.partition(":")[0], budget.default_shapes)),
         kernels=names or None,
         effort=effort,
         locality=locality,
@@ -86,7 +88,7 @@ def autotune(
     with Progress(make_console(stderr=as_json)) as progress:
         outcome = run(request, progress)
     if as_json:
-        typer.echo(json.dumps(outcome.to_json(), indent=1))
+        print_json(outcome.to_json())
     else:
         print_outcome(outcome, make_console())
     if outcome.interrupted:

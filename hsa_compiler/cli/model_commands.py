@@ -38,7 +38,9 @@ def _eval() -> None:
 
 def train(
     data: Annotated[str, typer.Option(help="A text file, a folder of them, or 'synthetic'.")],
-    out: Annotated[Path, typer.Option(help="Folder for the log and the checkpoints.")],
+    out: Annotated[Path, typer.Option(help="Folder for the log and the checkpoints.")] = Path(
+        "run"
+    ),
     preset: Annotated[str, typer.Option(help="tiny or 345m.")] = "tiny",
     config: Annotated[
         Path | None, typer.Option(help="Model configuration (JSON) instead of a preset.")

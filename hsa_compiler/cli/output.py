@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-
 #: Columns of a table that is not printed on a terminal.
 PIPE_WIDTH = 200
 

@@ -191,10 +191,10 @@ def _knobs(text: str) -> dict[str, int | str | bool]:
 
 def _text(kernel: Kernel, target: Target, stage: str) -> str:
     from hsa_compiler.compiler import generate_source, lower_kernel
-    from hsa_compiler.tile.text import to_text
+    from hsa_compiler.tile.text import text
 
     if stage == "tile":
-        return to_text(lower_kernel(kernel.problem, kernel.schedule, target))
+        return text(lower_kernel(kernel.problem, kernel.schedule, target))
     return generate_source(kernel.problem, kernel.schedule, target)
 
 

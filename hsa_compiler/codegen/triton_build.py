@@ -49,7 +49,7 @@ class TritonLaunch:
     ) -> None:
         """Launch over `grid`; tensors by pointer name, scalars by name."""
         triton = import_triton()
-        args = [tensors[pointer.name] for pointer in self.kernel.pointers]
+        args: list[Any] = [tensors[pointer.name] for pointer in self.kernel.pointers]
         args += [scalars[scalar.name] for scalar in self.kernel.scalars]
         try:
             self.function[grid](*args, **self.options)

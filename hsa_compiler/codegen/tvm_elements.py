@@ -71,7 +71,6 @@ class Elements:
         self.home = 0
         #: Copies to read instead of the tiles' own buffers.
         self.instead: dict[Var, Buffer] = {}
-        self._axes: dict[Var, frozenset[int]] = {}
 
     # -- reading --------------------------------------------------------------------------------
     def element(self, x: Operand, at: tuple[At, ...], dtype: str) -> X:
@@ -130,7 +129,7 @@ class Elements:
     def _bound(self, let: Let, at: tuple[At, ...], value: X, depth: int) -> X:
         """`value` as a variable where that saves work or makes shorter lines. Vectors of bool
         cannot be bound: TVM's bounds analysis fails on them (seen in 0.27)."""
-        free = let.op in VIEWS or let.op in ("arange", "full")
+        free = let.op in VIEWS or let.op in ("arange", "full") or value.text.startswith("T.Ramp")
         simple = value.value is not None or value.rank > 8 and "(" not in value.text
         if free or simple or (value.dtype == "bool" and value.lanes > 1):
             return value
@@ -138,33 +137,14 @@ class Elements:
         moves = depth < self.writer.depth and not linear
         if not (moves or len(self.uses.infos[let.var].uses) > 1 or len(value.text) > 80):
             return value
-        value = self.writer.bind(let.var.name, value, depth)
+        # Hashes reuse every step; see Writer.keep.
+        bind = self.writer.keep if value.dtype == "uint32" else self.writer.bind
+        value = bind(let.var.name, value, depth)
         self.writer.remember((let.var, at), value, depth)
         return value
 
     def _depth(self, var: Var, at: tuple[At, ...]) -> int:
-        return max([self.home, *(at[axis].depth for axis in self.axes(var))])
-
-    def axes(self, x: Operand) -> frozenset[int]:
-        """The axes along which an operand's elements differ."""
-        if not isinstance(x, Var):
-            return frozenset()
-        if x not in self._axes:
-            self._axes[x] = self._find_axes(x) & {i for i, n in enumerate(x.shape) if n > 1}
-        return self._axes[x]
-
-    def _find_axes(self, x: Var) -> frozenset[int]:
-        let = self.uses.let(x)
-        if let is None or x in self.stored:
-            return frozenset(range(len(x.shape)))
-        if let.op == "arange":
-            return frozenset((0,))
-        inner = [self.axes(arg) for arg in let.args]
-        if let.op == "trans":
-            return frozenset(1 - a for a in inner[0])
-        if let.op == "expand":
-            return frozenset(1 - let.attrs["axis"] for _ in inner[0])
-        return frozenset().union(*inner)
+        return max([self.home, *(at[axis].depth for axis in self.layout.places.axes(var))])
 
     def compute(self, let: Let, at: tuple[At, ...], depth: int) -> X:
         """An element of an element-wise let, even if its tile is stored."""
@@ -220,7 +200,8 @@ class Elements:
         else:
             raise TileError(f"load of {pointer.name}: masked lanes that are not neighbours")
         value = tx.halves_to_float(raw, pointer.dtype)
-        if lane_mask is not None and other != 0:
+        if lane_mask is not None:
+            # Lanes that are masked off hold anything.
             value = tx.select(lane_mask, value, default)
         return value if condition is None else tx.if_then_else(condition, value, default)
 
@@ -247,33 +228,6 @@ class Elements:
             if let.op in VIEWS:
                 return self.conjuncts(let.args[0], self._view(let, at))
         return [self.element(mask, at, "bool")]
-
-    def vectorises(self, x: Operand, axis: int) -> bool:
-        """Whether neighbours along `axis` can be evaluated as one vector."""
-        if not isinstance(x, Var) or not x.shape or x.shape[axis] == 1 or x in self.stored:
-            return True
-        let = self.uses.let(x)
-        return let is None or self.let_vectorises(let, axis)
-
-    def let_vectorises(self, let: Let, axis: int) -> bool:
-        """The same for what a stored tile is computed from."""
-        if let.op == "trans":
-            return self.vectorises(let.args[0], 1 - axis)
-        if let.op == "expand":
-            return self.vectorises(let.args[0], 0)
-        if let.op == "load" and let.args[1:] and axis in self.axes(let.args[1]):
-            form = self.linear(let.args[0])
-            if form.axes[axis].value != 1 or self.lane_terms(let.args[0], axis):
-                return False
-        return all(self.vectorises(arg, axis) for arg in let.args)
-
-    def lane_terms(self, x: Operand, axis: int) -> bool:
-        """Whether an offset's part that is not linear differs along `axis`."""
-        for term in self.linear(x).terms:
-            inner = [i for i, a in enumerate(term.axes) if a == axis]
-            if any(i in self.axes(term.tile) for i in inner):
-                return True
-        return False
 
 
 def operand_dtype(let: Let) -> str:

@@ -118,8 +118,7 @@ class Layout:
             if let is None or not var.shape or len(self._members(var)) > 1:
                 continue
             for old in self._stored_operands(let):
-                same = (old.shape, COMPUTE[old.dtype]) == (var.shape, COMPUTE[var.dtype])
-                if same and self._dies_at(old, let) and self._aligned(let, old):
+                if self._follows(let, old):
                     self._join(var, old)
                     break
 
@@ -158,25 +157,46 @@ class Layout:
         return self.uses.infos[stmt.index].loops[:-1]
 
     def _in_place(self, final: Var, carried: Var) -> bool:
-        """Whether a loop's next value may be written over its present one."""
+        """Whether a loop's next value may be written over its present one: everything that lies
+        in the present one's memory is read before, or element by element at that moment."""
         info, loop = self.uses.infos[final], self.uses.infos[carried].source
         assert isinstance(loop, For)
         home = info.loops if info.let is not None else info.loops[:-1]
         if home != self.uses.infos[carried].loops or loop.yields.count(final) != 1:
             return False
-        if final is carried or final not in self.places.stored:
+        present = self._members(carried)
+        if final not in self.places.stored or final in present:
             return False
-        same_memory = self.owner(final) is self.owner(carried)
-        written = info.place
-        if not same_memory:
-            written = min(self.uses.infos[v].place for v in self._members(final))
-        for place, stmt in self.evaluations(carried):
-            if place < written or place > self.uses.ends[loop]:
-                continue
-            if stmt is not info.source or place != written:
+        start, end = self.uses.infos[carried].place, self.uses.ends[loop]
+        written = min(self.uses.infos[var].place for var in self._members(final))
+        for var in present:
+            if self.uses.infos[var].place >= written:
                 return False
-            if not same_memory and not (isinstance(stmt, Let) and self._aligned(stmt, carried)):
+            for place, stmt in self.evaluations(var):
+                if place < written or not start < place <= end:
+                    continue
+                at_once = stmt is info.let and place == written
+                if not at_once or not self._aligned(info.let, var):  # type: ignore[arg-type]
+                    return False
+        return True
+
+    def _follows(self, let: Let, old: Var) -> bool:
+        """Whether a new tile may take over the memory of one that it is the last to read."""
+        same = (old.shape, COMPUTE[old.dtype]) == (let.var.shape, COMPUTE[let.var.dtype])
+        if not (same and self._dies_at(old, let) and self._aligned(let, old)):
+            return False
+        here, members = self.uses.infos[let.var], self._members(old)
+        last = max(place for place, _ in self.evaluations(let.var))
+        for var in members:
+            info = self.uses.infos[var]
+            if info.place >= here.place:
                 return False
+            if isinstance(info.source, For) and info.source in here.loops:
+                # The loop's variable gets its next value at the end: from elsewhere, and after
+                # the new tile's last use.
+                final = info.source.yields[info.source.carried.index(var)]
+                if final in members or last >= self.uses.ends[info.source]:
+                    return False
         return True
 
     def _aligned(self, let: Let, old: Var) -> bool:
@@ -249,9 +269,26 @@ class Layout:
             return ROW
         votes = {ROW: 0, COL: 0}
         for let in self._makers(var):
-            for arg in let.args:
-                self._vote(arg, votes, flipped=let.op == "trans")
+            self._vote_let(let, votes)
         return COL if votes[COL] > votes[ROW] else ROW
+
+    def made_along(self, let: Let) -> int | None:
+        """The axis along which what an element-wise tile is made of is contiguous."""
+        votes = {ROW: 0, COL: 0}
+        if len(let.var.shape) == 2:
+            self._vote_let(let, votes)
+        if votes[ROW] == votes[COL]:
+            return None
+        return 0 if votes[COL] > votes[ROW] else 1
+
+    def contiguous_axis(self, x: Operand) -> int | None:
+        """The axis along which a tile, stored or not, is contiguous."""
+        if not isinstance(x, Var) or len(x.shape) != 2:
+            return None
+        if x in self.places.stored:
+            return 0 if self._orders[self.owner(x)] == COL else 1
+        let = self.uses.let(x)
+        return None if let is None else self.made_along(let)
 
     def _makers(self, var: Var) -> Iterator[Let]:
         """The lets whose results come to lie in a tile's memory."""
@@ -265,20 +302,28 @@ class Layout:
                 if let is not None:
                     yield let
 
-    def _vote(self, x: Operand, votes: dict[str, int], flipped: bool = False) -> None:
+    def _vote_let(self, let: Let, votes: dict[str, int], flipped: bool = False) -> None:
+        if let.op == "load":
+            axes = self.places.linear(let.args[0]).axes
+            if len(axes) == 2 and 1 not in let.var.shape:
+                for axis, order in ((0, COL), (1, ROW)):
+                    if axes[axis].value == 1:
+                        votes[_flip(order, flipped)] += 1
+            return
+        for arg in let.args:
+            self._vote(arg, votes, flipped ^ (let.op == "trans"))
+
+    def _vote(self, x: Operand, votes: dict[str, int], flipped: bool) -> None:
         if not isinstance(x, Var) or len(x.shape) != 2 or 1 in x.shape:
             return
         let = self.uses.let(x)
-        order = None
         if x in self.places.stored:
             order = self._orders.get(self.owner(x))
-            weight = 4
-        elif let is not None and let.op == "load":
-            axes = self.places.linear(let.args[0]).axes
-            order = COL if axes[0].value == 1 else ROW if axes[1].value == 1 else None
-            weight = 1
+            if order is not None:
+                votes[_flip(order, flipped)] += 4
         elif let is not None:
-            for arg in let.args:
-                self._vote(arg, votes, flipped ^ (let.op == "trans"))
-        if order is not None:
-            votes[order if not flipped else ROW if order == COL else COL] += weight
+            self._vote_let(let, votes, flipped)
+
+
+def _flip(order: str, flipped: bool) -> str:
+    return order if not flipped else ROW if order == COL else COL

@@ -63,13 +63,14 @@ def exp2(writer: Writer, x: X, depth: int) -> X:
 def log2(writer: Writer, x: X, depth: int) -> X:
     """log2(x) for fp32: the exponent plus a polynomial in mantissa - 1, the mantissa between
     sqrt(1/2) and sqrt(2). 0 gives -inf, negative numbers and NaN give NaN."""
+    x = writer.keep("x", x, depth)
     tiny = tx.infix("<", x, _f32(2.0**-126))
     normal = tx.select(tiny, tx.mul(x, _f32(2.0**24)), x)
-    bits = writer.bind("bits", tx.reinterpret(normal, "int32"), depth)
+    bits = writer.keep("bits", tx.reinterpret(normal, "int32"), depth)
     steps = tx.infix(">>", tx.sub(bits, _i32(_SQRT_HALF_BITS)), _i32(23))
-    steps = writer.bind("steps", steps, depth)
+    steps = writer.keep("steps", steps, depth)
     mantissa = tx.reinterpret(tx.sub(bits, tx.infix("<<", steps, _i32(23))), "float32")
-    rest = writer.bind("rest", tx.sub(mantissa, _f32(1.0)), depth)
+    rest = writer.keep("rest", tx.sub(mantissa, _f32(1.0)), depth)
     exponent = tx.sub(steps, tx.select(tiny, _i32(24), _i32(0)))
     exponent = tx.cast(exponent, "float32")
     result = tx.add(exponent, tx.mul(rest, _polynomial(rest, _LOG2)))

@@ -38,8 +38,60 @@ class Places:
         self.written = written_pointers(body)
         self.stored: set[Var] = set()
         self.linear = Linearizer(uses, _placeholder, lambda var: var in self.stored)
+        self._axes: dict[Var, frozenset[int]] = {}
         self._whole_tiles()
         self._expensive_tiles()
+        self._axes.clear()
+        self._awkward_sums()
+
+    # -- what differs along an axis -------------------------------------------------------------
+    def axes(self, x: Operand) -> frozenset[int]:
+        """The axes along which an operand's elements differ."""
+        if not isinstance(x, Var):
+            return frozenset()
+        if x not in self._axes:
+            self._axes[x] = self._find_axes(x) & {i for i, n in enumerate(x.shape) if n > 1}
+        return self._axes[x]
+
+    def _find_axes(self, x: Var) -> frozenset[int]:
+        let = self.uses.let(x)
+        if let is None or x in self.stored:
+            return frozenset(range(len(x.shape)))
+        if let.op == "arange":
+            return frozenset((0,))
+        inner = [self.axes(arg) for arg in let.args]
+        if let.op == "trans":
+            return frozenset(1 - a for a in inner[0])
+        if let.op == "expand":
+            return frozenset(1 - let.attrs["axis"] for _ in inner[0])
+        return frozenset().union(*inner)
+
+    def vectorises(self, x: Operand, axis: int) -> bool:
+        """Whether neighbours along `axis` can be evaluated as one vector."""
+        if not isinstance(x, Var) or not x.shape or x.shape[axis] == 1 or x in self.stored:
+            return True
+        let = self.uses.let(x)
+        return let is None or self.let_vectorises(let, axis)
+
+    def let_vectorises(self, let: Let, axis: int) -> bool:
+        """The same for what a stored tile is computed from."""
+        if let.op == "trans":
+            return self.vectorises(let.args[0], 1 - axis)
+        if let.op == "expand":
+            return self.vectorises(let.args[0], 0)
+        if let.op == "load" and let.args[1:] and axis in self.axes(let.args[1]):
+            form = self.linear(let.args[0])
+            if form.axes[axis].value != 1 or self.lane_terms(let.args[0], axis):
+                return False
+        return all(self.vectorises(arg, axis) for arg in let.args)
+
+    def lane_terms(self, x: Operand, axis: int) -> bool:
+        """Whether an offset's part that is not linear differs along `axis`."""
+        for term in self.linear(x).terms:
+            inner = [i for i, a in enumerate(term.axes) if a == axis]
+            if any(i in self.axes(term.tile) for i in inner):
+                return True
+        return False
 
     # -- tiles that have to be stored -----------------------------------------------------------
     def _whole_tiles(self) -> None:
@@ -80,6 +132,14 @@ class Places:
             return False
         offset = self.linear(let.args[0])
         return not offset.terms and (axis is None or offset.axes[axis].value == 1)
+
+    def _awkward_sums(self) -> None:
+        """Sums that a product starts from and that its lanes could not read as vectors."""
+        for let, lanes in self.lanes.items():
+            acc = let.args[2] if len(let.args) > 2 else None
+            if isinstance(acc, Var) and not self.vectorises(acc, 0 if lanes == "m" else 1):
+                self.stored.add(acc)
+                self._axes.clear()
 
     # -- tiles that are better stored -----------------------------------------------------------
     def _expensive_tiles(self) -> None:
@@ -145,17 +205,20 @@ class Places:
 def dot_lanes(let: Let, uses: Uses, prefer: str) -> str:
     """Which axis of ``a[M, K] b[K, N]`` lies in vector lanes: ``"m"``, ``"n"`` or ``"k"``.
 
-    `prefer` is the schedule's ``lanes``. A sum over rows (``a`` is a transposed tile) always has
-    its lanes along N; few rows and keys that lie along K have them along K.
+    `prefer` is the schedule's ``lanes``: ``"rows"`` puts M there, if it fills half a vector. A sum
+    over rows (``a`` is a transposed tile) always has its lanes along N; few rows times keys that
+    lie along K have them along K, where nothing has to be transposed.
     """
     a, b = let.args[:2]
-    assert isinstance(a, Var) and isinstance(b, Var)
+    assert isinstance(a, Var)
+    assert isinstance(b, Var)
     (rows, depth), cols = a.shape, b.shape[1]
     _, a_flipped = uses.base(a)
     _, b_flipped = uses.base(b)
-    if rows < 4 and b_flipped and depth % 8 == 0:
+    if rows <= 4 and b_flipped and depth % 8 == 0:
         return "k"
-    if prefer == "rows" and not a_flipped and rows % 4 == 0:
+    fills = rows % 8 == 0 or (rows > 16 and rows % 4 == 0)
+    if prefer == "rows" and fills and not a_flipped:
         return "m"
     if cols % 4 == 0:
         return "n"

@@ -22,6 +22,8 @@ class Writer:
         self._blocks: list[list[str]] = [[]]
         self._memo: list[dict[Hashable, X]] = [{}]
         self._used = {"T", "I", *keyword.kwlist, *reserved}
+        #: Buffers of `keep`: elements and dtype by name, to be allocated by the caller.
+        self.kept: dict[str, tuple[int, str]] = {}
 
     @property
     def depth(self) -> int:
@@ -58,6 +60,21 @@ class Writer:
         variable = self.fresh(name)
         self.line(f"{variable}: T.let = {value.text}", depth)
         return X(variable, value.dtype, value.lanes)
+
+    def keep(self, name: str, value: X, depth: int | None = None) -> X:
+        """Like `bind`, but through a small buffer, which LLVM keeps in a register.
+
+        TVM copies what a bound variable stands for into each of its uses while it simplifies. A
+        hash or a logarithm, every step of which uses the one before several times, would grow
+        exponentially; what is read from a buffer is not copied.
+        """
+        if value.value is not None:
+            return value
+        buffer = self.fresh(f"{name}_kept")
+        self.kept[buffer] = (value.lanes, value.dtype)
+        place = f"{buffer}[{'0' if value.lanes == 1 else f'T.Ramp(0, 1, {value.lanes})'}]"
+        self.line(f"{place} = {value.text}", depth)
+        return self.bind(name, X(place, value.dtype, value.lanes), depth)
 
     # -- values already computed in an open block -----------------------------------------------
     def remember(self, key: Hashable, value: X, depth: int) -> None:

@@ -105,7 +105,23 @@ class _GradKV:
 
             self.lists.walk(work, i_batch, head, visit)
             loop.yield_(*results)
-        self._store(tiles, work, i_tile, *loop.carried)
+        if self.chunk_start is None:
+            self._store(tiles, work, i_tile, *loop.carried)
+            return
+        # A table of packed chunks may have spare entries, which name another chunk's keys. Nobody
+        # chose them; what no program stores stays 0.
+        with b.when(self._chosen(work, i_batch, i_head * per_kv, per_kv)):
+            self._store(tiles, work, i_tile, *loop.carried)
+
+    def _chosen(self, chunk: Var, i_batch: Var, first_program: Var, programs: int) -> Var:
+        """Whether any of the chunk's lists holds a pair."""
+        b = self.b
+        zero = b.full((), 0, "i32", "n_pairs")
+        with b.loop(0, programs, name="i_list", carry=[("n_pairs", zero)]) as loop:
+            head = self.shape.index_head(first_program + loop.index)
+            first, last = self.lists.bounds(chunk, i_batch, head)
+            loop.yield_(loop.carried[0] + (last - first))
+        return loop.carried[0] > 0
 
     def _walk(self, work: Var, i_tile: Var | int, i_batch: Var, program: Var, kv: Var) -> None:
         tiles = self._tiles(i_batch, kv)
@@ -113,9 +129,7 @@ class _GradKV:
 
         def visit(chunk: Var, first: Var, last: Var) -> None:
             sums = [init for _, init in self._zeros()]
-            results = self._sum(
-                tiles, chunk, i_tile, i_batch, program, head, first, last, sums
-            )
+            results = self._sum(tiles, chunk, i_tile, i_batch, program, head, first, last, sums)
             self._store(tiles, chunk, i_tile, *results)
 
         self.lists.walk(work, i_batch, head, visit)
@@ -156,9 +170,7 @@ class _GradKV:
         stages = self.low.schedule.stages
         if shape.query_block > 1:
             first, last = first * shape.query_block, last * shape.query_block
-        with b.loop(
-            first, last, self.pairs, name="i_pair", carry=carry, stages=stages
-        ) as loop:
+        with b.loop(first, last, self.pairs, name="i_pair", carry=carry, stages=stages) as loop:
             b_dk, b_dv = loop.carried
             rows = _PairRows(self, loop.index, last, i_batch, program, head)
             b_q = rows.load(self.q, "b_q").to(dtype)
@@ -175,9 +187,7 @@ class _GradKV:
                     stats = weighted.chunk_stats(tiles, b_q, b_do, chunk)
                     b_p = weighted.exponentials(stats, b_s)
                 b_wp, b_ds = weighted.gradients(stats, b_p, b_dp)
-            loop.yield_(
-                b.dot(b_ds.to(dtype).t, b_q, b_dk), b.dot(b_wp.to(dtype).t, b_do, b_dv)
-            )
+            loop.yield_(b.dot(b_ds.to(dtype).t, b_q, b_dk), b.dot(b_wp.to(dtype).t, b_do, b_dv))
         return loop.carried
 
     def _store(
@@ -215,9 +225,7 @@ class _PairRows:
             mask = both(b, mask, row_head < shape.rows)
         block = shape.query_block
         entry = place if block == 1 else place // block
-        pair = b.load(
-            lists.order, lists.pair_base(batch, head) + entry, mask, name="b_pair"
-        )
+        pair = b.load(lists.order, lists.pair_base(batch, head) + entry, mask, name="b_pair")
         self.row, self.slot = pair // shape.top_k, pair % shape.top_k
         self.token = self.row
         if block > 1:

@@ -157,9 +157,7 @@ class _GradQ:
             b_lse = b.load(local_lse, rows.per_head(), rows.mask(), name="b_local_lse")
             b_wl = b.exp2(b_lse * LOG2E - total, "b_local_w")
             d_local = b_wl.as_column * b_do.to("fp32")
-            b.store(
-                low.result(b, local, "d_local_out"), rows.tile(), d_local, rows.mask_tile()
-            )
+            b.store(low.result(b, local, "d_local_out"), rows.tile(), d_local, rows.mask_tile())
             d_lse = b_wl * (b.sum(b_local * b_do.to("fp32"), 1) - delta)
             b.store(low.result(b, local, "d_local_lse"), rows.per_head(), d_lse, rows.mask())
         return JointRows(b, total, delta)

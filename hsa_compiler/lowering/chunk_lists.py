@@ -58,6 +58,13 @@ class ChunkLists:
         pairs = self.b.scalar("R").to("i64") * self.top_k
         return (batch * self.heads + head) * pairs
 
+    def bounds(self, chunk: Var, batch: Var, head: Var | int) -> tuple[Var, Var]:
+        """Where a chunk's list starts and ends in the sorted pair list of an index head."""
+        # In int64 throughout: heads * (C + 1) may pass 2**31 for long memories.
+        place = (batch * self.heads + head).to("i64") * (self.b.scalar("C") + 1) + chunk
+        first = self.b.load(self.offsets, place, name="first")
+        return first, self.b.load(self.offsets, place + 1, name="last")
+
     def walk(
         self, work: Var, batch: Var, head: Var | int, visit: Callable[[Var, Var, Var], None]
     ) -> None:

@@ -89,8 +89,10 @@ class AttendShape:
         """The index head of a head program."""
         if self.index_heads == 1:
             return 0
-        return program if self.index_heads == self.programs else (
-            program * self.index_heads // self.programs
+        return (
+            program
+            if self.index_heads == self.programs
+            else (program * self.index_heads // self.programs)
         )
 
     def kv_head(self, program: Var) -> Var:
@@ -131,8 +133,10 @@ class ChunkTiles:
         """Element offsets [key_tile, D] of a sub-tile, the same for keys and values."""
         b, s = self.b, self.shape
         n_keys = b.scalar("Lkv")
-        start = self.first_token(chunk) + tile * s.key_tile if s.key_tiles > 1 else (
-            self.first_token(chunk)
+        start = (
+            self.first_token(chunk) + tile * s.key_tile
+            if s.key_tiles > 1
+            else (self.first_token(chunk))
         )
         token = (self.batch * n_keys).to("i64") + start
         base = (token * s.kv_heads + self.kv_head) * s.head_dim
@@ -194,4 +198,6 @@ class QueryRows:
     def per_weight_head(self, row: Var) -> Var:
         """Offsets [padded_rows] into a ``[B, R, Hw]`` tensor at retrieval row `row`."""
         place = (self.batch * self.b.scalar("R")).to("i64") + row
+        if self.shape.weight_heads == 1:
+            return place + self.b.full((self.shape.padded_rows,), 0, "i64", "o_head")
         return place * self.shape.weight_heads + self.shape.weight_head(self.heads())

@@ -16,9 +16,7 @@ def lower_landmark_grad(low: Lowering) -> LoweredGroup:
     kernel.run()
     heads = kernel.score_heads if kernel.lists.split else kernel.heads
     launch = b.finish((kernel.lists.programs() * kernel.dim_tiles, heads, "B"))
-    return LoweredGroup(
-        (launch,), zeroed=tuple(kernel.zeroed), accumulators=kernel.accumulators
-    )
+    return LoweredGroup((launch,), zeroed=tuple(kernel.zeroed), accumulators=kernel.accumulators)
 
 
 class _LandmarkGrad:
@@ -86,9 +84,7 @@ class _LandmarkGrad:
             sums = list(loop.carried)
 
             def visit_own(chunk: Var, first: Var, last: Var) -> None:
-                sums[:] = self._sum(
-                    i_batch, score_head, head, first, last, o_dim, m_dim, sums
-                )
+                sums[:] = self._sum(i_batch, score_head, head, first, last, o_dim, m_dim, sums)
 
             self.lists.walk(work, i_batch, head, visit_own)
             loop.yield_(*sums)

@@ -57,9 +57,7 @@ class WeightedRows:
             new_m = b.maximum(b_m, b.max(b_s, 1), "b_new_m")
             rescale = b.exp2(b_m - new_m, "b_rescale")
             b_p = b.exp2(b_s - new_m.as_column, "b_p")
-            loop.yield_(
-                new_m, b_l * rescale + b.sum(b_p, 1), b_dw * rescale + b.sum(b_p * b_dp, 1)
-            )
+            loop.yield_(new_m, b_l * rescale + b.sum(b_p, 1), b_dw * rescale + b.sum(b_p * b_dp, 1))
         b_m, b_l, b_dw = loop.carried
         b_m, rcp = close_softmax(b, shape, b_m, b_l)
         return Stats(b_m, rcp, b_dw * rcp)

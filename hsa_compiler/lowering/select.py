@@ -8,7 +8,6 @@ merging, tie-breaking and forced chunks are all one integer comparison.
 
 from __future__ import annotations
 
-from hsa_compiler.ir import Op
 from hsa_compiler.lowering.common import LN2, LOG2E, LoweredGroup, Lowering, below, both
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Size, Var

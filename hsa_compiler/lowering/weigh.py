@@ -33,9 +33,7 @@ class _Row:
         """Read the row's chunk numbers; `valid` marks slots that hold one."""
         head = _share(self.score_head, self.index_heads, self.score_heads)
         base = (self.place * self.index_heads + head) * self.top_k
-        chosen = self.b.load(
-            indices, base + self.o_slot, self.m_slot, other=-1, name="b_chosen"
-        )
+        chosen = self.b.load(indices, base + self.o_slot, self.m_slot, other=-1, name="b_chosen")
         self.chosen, self.valid = chosen, chosen >= 0
 
     def slots(self, head: Var | int, heads: int) -> Var:
@@ -96,8 +94,10 @@ def lower_weigh(low: Lowering) -> LoweredGroup:
     local_lse = low.optional(b, normalize, "local_lse")
     b_lse = None if local_lse is None else b.load(local_lse, place, name="b_local_lse")
     kind = str(normalize.attr("kind"))
-    b_w = _stick_breaking(b, row, b_score) if kind == "stick_breaking" else _softmax(
-        b, b_score, 0.0 if kind == "softmax_off_by_one" else b_lse
+    b_w = (
+        _stick_breaking(b, row, b_score)
+        if kind == "stick_breaking"
+        else _softmax(b, b_score, 0.0 if kind == "softmax_off_by_one" else b_lse)
     )
     weights = low.result(b, normalize, "weights")
     b.store(weights, row.slots(row.i_head, weight_heads), b_w, row.m_slot)
@@ -218,9 +218,7 @@ def _slot_gradients(low: Lowering, b: TileBuilder, row: _Row) -> Var:
     return loop.carried[0]
 
 
-def _softmax_grad(
-    low: Lowering, b: TileBuilder, row: _Row, head: Var, b_w: Var, b_dw: Var
-) -> Var:
+def _softmax_grad(low: Lowering, b: TileBuilder, row: _Row, head: Var, b_w: Var, b_dw: Var) -> Var:
     """``w (dw - dot)``, the same for every normalisation that divides by a sum; also the
     gradients of the extra logit and of the rank scale."""
     op = low.op("normalize_grad")
@@ -245,9 +243,7 @@ def _softmax_grad(
     return b_dx
 
 
-def _stick_breaking_grad(
-    low: Lowering, b: TileBuilder, row: _Row, b_w: Var, b_dw: Var
-) -> Var:
+def _stick_breaking_grad(low: Lowering, b: TileBuilder, row: _Row, b_w: Var, b_dw: Var) -> Var:
     """``w_i dw_i - sigmoid(x_i) * sum over k >= i of w_k dw_k``."""
     op = low.op("normalize_grad")
     logits = low.operand(b, op, "logits")

@@ -62,7 +62,7 @@ def chunk_attention(
     """
     tensors = (q, k, v, indices, weights, local_out, local_weight, local_lse, chunk_start)
     values = dict(zip(TENSORS, tensors, strict=True))
-    dims = _dims(q, k, indices, weights, chunk_size)
+    dims = _dims(values, chunk_size)
     validate.indices_in_range(indices, dims["C"])
     if calls.is_empty(dims):
         return _local_only(values, query_block)
@@ -111,7 +111,7 @@ def chunk_attention_backward(
     tensors = (q, k, v, indices, weights, local_out, local_weight, local_lse, chunk_start)
     values = dict(zip(TENSORS, tensors, strict=True))
     names = tuple(wrt.split())
-    dims = _dims(q, k, indices, weights, chunk_size)
+    dims = _dims(values, chunk_size)
     if calls.is_empty(dims):
         return _local_only_backward(d_out, values, names, query_block)
     options = _options(values, chunk_size, scale, query_block, plus_one, hide_last)
@@ -132,12 +132,13 @@ def _chunk_attention_backward_fake(d_out: Tensor, *rest: Any) -> list[Tensor]:
     return [_gradient(values, name) for name in rest[-1].split()]
 
 
-def _dims(
-    q: Tensor, k: Tensor, indices: Tensor, weights: Tensor | None, chunk_size: int
-) -> dict[str, int]:
-    return calls.attention_dims(
-        q, k, indices, chunk_size, None if weights is None else weights.shape[2]
-    )
+def _dims(values: dict[str, Tensor | None], chunk_size: int) -> dict[str, int]:
+    q, k, indices, weights = (values[name] for name in ("q", "k", "indices", "weights"))
+    assert q is not None
+    assert k is not None
+    assert indices is not None
+    heads = None if weights is None else weights.shape[2]
+    return calls.attention_dims(q, k, indices, chunk_size, values["chunk_start"], heads)
 
 
 def _options(

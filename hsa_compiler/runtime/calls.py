@@ -70,9 +70,14 @@ def retrieve_dims(
 
 
 def attention_dims(
-    q: Tensor, k: Tensor, indices: Tensor, chunk: int, weight_heads: int | None
+    q: Tensor,
+    k: Tensor,
+    indices: Tensor,
+    chunk: int,
+    chunk_start: Tensor | None,
+    weight_heads: int | None,
 ) -> dict[str, int]:
-    """Dims of the second half; C counts the chunks that the keys can hold."""
+    """Dims of the second half; C counts the chunks of the keys, packed: of the chunk table."""
     batch, tokens, query_heads, dim = q.shape
     dims = {
         "B": batch,
@@ -84,7 +89,7 @@ def attention_dims(
         "R": indices.shape[1],
         "Hi": indices.shape[2],
         "K": indices.shape[3],
-        "C": k.shape[1] // chunk,
+        "C": k.shape[1] // chunk if chunk_start is None else chunk_start.shape[0],
     }
     return dims if weight_heads is None else {**dims, "Hw": weight_heads}
 

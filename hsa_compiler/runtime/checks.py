@@ -70,6 +70,14 @@ def check_packing(
         validate.packed_chunks(packing.kv, chunk_size, dims["C"])
 
 
+def chunk_count(kv_tokens: int, chunk_size: int, cu_seqlens_kv: Tensor | None) -> int:
+    """C; for packed sequences on a GPU, whose lengths cannot be read without a stall, what it is
+    at most."""
+    if cu_seqlens_kv is None or not validate.readable(cu_seqlens_kv):
+        return kv_tokens // chunk_size
+    return sum(validate.packed_counts(cu_seqlens_kv, chunk_size))
+
+
 def check_attention(
     dims: dict[str, int],
     q: Tensor,

@@ -134,19 +134,20 @@ def dispatch(
     try:
         kernel = compile_kernel(problem, choice.schedule, target)
     except IllegalSchedule as error:
-        fallback = generic(problem.kind, target.backend)
-        if choice.schedule == fallback:
-            raise BackendError(
-                f"no schedule of {problem.kind} runs for {dict(problem.dims)} on {target}: {error}"
-            ) from error
         log.warning(
             "%s: cannot use the schedule %s (%s); the generic one is used instead",
             problem.kind,
             choice,
             error,
         )
+        fallback = generic(problem.kind, target.backend)
         choice = Choice(fallback, "generic", None, float("inf"), f"the chosen one failed: {error}")
-        kernel = compile_kernel(problem, fallback, target)
+        try:
+            kernel = compile_kernel(problem, fallback, target)
+        except IllegalSchedule as last:
+            raise BackendError(
+                f"no schedule of {problem.kind} runs for {dict(problem.dims)} on {target}: {last}"
+            ) from last
     row = record.Row.of(problem, target, choice)
     if record.note(row):
         log.info("%s", row)

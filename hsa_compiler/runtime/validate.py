@@ -242,7 +242,7 @@ def cu_seqlens(name: str, x: Tensor, batch: int, tokens: int | None) -> None:
             f"{name} was given with a batch of {batch}: pack all sequences along the token axis "
             "of one batch entry, [1, L, heads, dim]"
         )
-    if not _readable(x):
+    if not readable(x):
         return
     values = x.tolist()
     last = values[-1] if tokens is None else tokens
@@ -255,15 +255,20 @@ def cu_seqlens(name: str, x: Tensor, batch: int, tokens: int | None) -> None:
 
 def packed_chunks(cu_seqlens_kv: Tensor, chunk_size: int, chunks: int) -> None:
     """Raise unless C is the number of chunks of all packed sequences (checked on a CPU only)."""
-    if not _readable(cu_seqlens_kv):
+    if not readable(cu_seqlens_kv):
         return
-    starts = cu_seqlens_kv.tolist()
-    counts = [(end - start) // chunk_size for start, end in itertools.pairwise(starts)]
-    if sum(counts) != chunks:
+    count = sum(packed_counts(cu_seqlens_kv, chunk_size))
+    if count != chunks:
         raise InputError(
             f"landmarks has C={chunks} chunks, but the sequences of cu_seqlens_kv have "
-            f"{sum(counts)} complete chunks of {chunk_size} tokens: give one landmark for each"
+            f"{count} complete chunks of {chunk_size} tokens: give one landmark for each"
         )
+
+
+def packed_counts(cu_seqlens_kv: Tensor, chunk_size: int) -> list[int]:
+    """How many complete chunks each packed sequence has; reads the tensor."""
+    starts = cu_seqlens_kv.tolist()
+    return [(end - start) // chunk_size for start, end in itertools.pairwise(starts)]
 
 
 def indices_in_range(indices: Tensor, chunks: int) -> None:
@@ -290,7 +295,7 @@ def countable(name: str, count: int) -> None:
         )
 
 
-def _readable(x: Tensor) -> bool:
+def readable(x: Tensor) -> bool:
     """Whether values can be looked at without a device sync or a graph break."""
     return (
         not torch.compiler.is_compiling()

@@ -31,7 +31,6 @@ from hsa_compiler.tile.ir import (
 )
 
 
-
 class Loop:
     """A `For` under construction: set `yields` before the ``with`` block ends."""
 
@@ -225,9 +224,7 @@ class TileBuilder:
         return self._let("merge_top_k", args, "i64", running.shape, name or "b_top")
 
     # -- effects ------------------------------------------------------------------------------
-    def store(
-        self, pointer: Pointer, offset: Var, value: Operand, mask: Var | None = None
-    ) -> None:
+    def store(self, pointer: Pointer, offset: Var, value: Operand, mask: Var | None = None) -> None:
         """Write `value` (converted to the pointer's dtype) where the mask holds."""
         self._check_access(pointer, offset, mask)
         if isinstance(value, Var):

@@ -8,8 +8,7 @@
               | AtomicAdd(pointer, offset, value, mask, exclusive)
               | For(index, start, stop, step, carried, inits, body, yields)
               | If(condition, body)               scalar condition, no results
-              | Barrier()                         earlier stores of this program become visible to it
-    op      ::= program_id{axis} | constant{value} | arange{size} | full{value}
+    op      ::= program_id{axis} | arange{size} | full{value}
               | load(offset[, mask]){pointer, other}
               | neg exp2 log2 abs (x) | cast{dtype} | bitcast{dtype}
               | add sub mul div floordiv mod minimum maximum and or xor shl shr (x, y)
@@ -29,9 +28,9 @@ the last value after the loop. Nothing here knows what attention is; neither doe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from hsa_compiler.tile.builder import TileBuilder
@@ -97,18 +96,8 @@ class Size:
             return int(dims[self.args[0]])
         if self.op == "int":
             return int(self.args[0])
-        values = [arg.evaluate(dims) for arg in self.args]
-        if self.op == "bits":
-            return values[0].bit_length()
-        a, b = values
-        return {
-            "+": lambda: a + b,
-            "-": lambda: a - b,
-            "*": lambda: a * b,
-            "cdiv": lambda: -(-a // b),
-            "max": lambda: max(a, b),
-            "min": lambda: min(a, b),
-        }[self.op]()
+        values: list[int] = [arg.evaluate(dims) for arg in self.args]
+        return _SIZE_OPS[self.op](*values)
 
     def __str__(self) -> str:
         if self.op in ("dim", "int"):
@@ -118,7 +107,16 @@ class Size:
         return f"{self.op}({', '.join(map(str, self.args))})"
 
 
-SizeLike = Union[Size, int, str]
+_SIZE_OPS: Mapping[str, Callable[..., int]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "cdiv": lambda a, b: -(-a // b),
+    "max": max,
+    "min": min,
+    "bits": int.bit_length,
+}
+SizeLike: TypeAlias = Size | int | str
 
 
 @dataclass(frozen=True)
@@ -241,7 +239,7 @@ class Var:
         return self.builder.trans(self)
 
 
-Operand = Union[Var, int, float]
+Operand: TypeAlias = Var | int | float
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,7 +308,7 @@ class Barrier:
     """Stores of this program before it are visible to its loads after it."""
 
 
-Stmt = Union[Let, Store, AtomicAdd, For, If, Barrier]
+Stmt: TypeAlias = "Let | Store | AtomicAdd | For | If | Barrier"
 
 
 @dataclass(frozen=True, eq=False)

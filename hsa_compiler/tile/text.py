@@ -1,12 +1,12 @@
 """A readable, stable text form of tile programs, e.g. for ``show --stage tile``.
 
-    kernel attend(q: fp32*, k: fp32*, Lkv: i32 = Lkv)  grid (L, 1, B)
-      i_token: i32 = program_id{axis=0}
-      b_q: fp32[16, 64] = load(x_3){pointer=q, other=0}
-      for i_slot in 0..n_slots carry b_out = b_acc:
-        ...
-        yield b_dot
-      store out[x_9] = b_out
+kernel attend(q: fp32*, k: fp32*, Lkv: i32 = Lkv)  grid (L, 1, B)
+  i_token: i32 = program_id{axis=0}
+  b_q: fp32[16, 64] = load(x_3){pointer=q, other=0}
+  for i_slot in 0..n_slots carry b_out = b_acc:
+    ...
+    yield b_dot
+  store out[x_9] = b_out
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def selection_scores(
     if row_lse is not None:
         scores = torch.exp(scores - values[row_lse.name].double()[..., None])
     heads = evaluate(op.results[0].type.shape[2], dims)
-    grouped = scores.unflatten(2, (heads, -1))
+    grouped = scores.reshape(*scores.shape[:2], heads, -1, scores.shape[3])
     reduce = op.attr("reduce")
     if reduce == "max":
         ranked = grouped.amax(3)

@@ -20,7 +20,8 @@ class Effort:
     samples: int  # timings of a candidate that is not aborted
     sample_seconds: float  # stop sampling a candidate after this long (never below 5 samples)
     finalists: int  # candidates that race the defaults
-    race_rounds: int  # ABBA rounds at most, in each of the two parts of the race
+    default_shapes: int  # how many of the device's default shapes are tuned
+    race_rounds: int  # ABBA rounds in each of the two parts of the race; short kernels take more
 
 
 EFFORTS: dict[str, Effort] = {
@@ -34,6 +35,7 @@ EFFORTS: dict[str, Effort] = {
         samples=20,
         sample_seconds=0.4,
         finalists=4,
+        default_shapes=1,
         race_rounds=30,
     ),
     "standard": Effort(
@@ -46,6 +48,7 @@ EFFORTS: dict[str, Effort] = {
         samples=20,
         sample_seconds=1.0,
         finalists=8,
+        default_shapes=2,
         race_rounds=60,
     ),
     "max": Effort(
@@ -58,6 +61,7 @@ EFFORTS: dict[str, Effort] = {
         samples=30,
         sample_seconds=3.0,
         finalists=8,
+        default_shapes=3,
         race_rounds=100,
     ),
 }

@@ -38,7 +38,10 @@ class Raced:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything an entry says beside its shape: who won against whom, and how it was found."""
+    """Everything an entry says beside its shape: who won against whom, and how it was found.
+
+    `error` is the winner's at the gate; `union` describes the selection it was timed on.
+    """
 
     winner: Raced
     generic: Raced
@@ -57,8 +60,8 @@ def default_folder() -> Path:
 def make_entry(task: Task, backend: str, hardware: Hardware, evidence: Evidence) -> Entry:
     """The config entry of a decided race. `hardware` gives the roofline its rates."""
     kind, planned = task.kernel, evidence.planned
-    floor = roofline(task.problem, task.sizes, hardware)
     timing = _timing(evidence.winner)
+    floor = roofline(task.problem, task.sizes, hardware)
     threads = tvm_threads() if backend == "tvm" else None
     return Entry(
         shape=ShapeClass.of(task.problem, task.sizes, backend),

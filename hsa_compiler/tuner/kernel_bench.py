@@ -40,8 +40,10 @@ class BenchTask:
 
 @dataclass(frozen=True)
 class BenchInfo:
-    """What the worker tells back: the measured union of the selection it times on, and the
-    device with rates as measured here (for roofline shares)."""
+    """What the worker tells back of the selection it times on and of the device.
+
+    `union` is the measured union of 16 neighbours over K; `hardware` has rates as measured here.
+    """
 
     union: float
     hardware: Hardware
@@ -74,6 +76,7 @@ class KernelBench:
         self._tolerance = TOLERANCE[_tolerance_dtype(task)]
         self._cases: list[_Checked] = []
         self._values: dict[str, Tensor] = {}
+        self._outputs: dict[str, Tensor] = {}
         self._witness: dict[str, Tensor] | None = None
         for case in gate_cases(task, self._device):
             outputs = poisoned_outputs(self._group, case.dims, self._device)

@@ -6,6 +6,7 @@ can interleave candidates and compare them by ratio: machine-wide drift then can
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 import time
@@ -20,10 +21,12 @@ from hsa_compiler.tuner.effort import ABORT_AFTER, ABORT_RATIO, Effort
 Run = Callable[[], None]
 
 #: Shortest span a CPU sample may cover; quicker kernels are repeated inside one sample.
-MIN_CPU_SAMPLE_MS = 0.2
+MIN_CPU_SAMPLE_MS = 2.0
 
-#: A race never ends before this many rounds.
+#: A race never ends before this many rounds, however long they take, ...
 MIN_ROUNDS = 8
+#: ... and goes on for this many seconds, so that a passing disturbance cannot decide it.
+MIN_RACE_SECONDS = 0.5
 
 
 class Clock(Protocol):
@@ -139,25 +142,31 @@ def screen(run: Run, clock: Clock, effort: Effort, best_ms: float | None) -> Tim
 
 
 def race(
-    runs: Mapping[str, Run], clock: Clock, rounds: int, seconds: float, seed: int = 0
+    runs: Mapping[str, Run],
+    clock: Clock,
+    rounds: int,
+    seconds: float,
+    seed: int = 0,
+    min_seconds: float = MIN_RACE_SECONDS,
 ) -> dict[str, list[float]]:
     """Time candidates against each other, interleaved; one paired value per candidate and round.
 
     Every round runs all of them in a random order and then in the reverse one (ABBA), and takes
     the geometric mean of a candidate's two times: linear drift within a round cancels. Ends after
-    `rounds` or `seconds`, but not before `MIN_ROUNDS`, under which an interval means little.
+    `rounds` that took at least `min_seconds`, or after `seconds`, but not before `MIN_ROUNDS`.
     """
     rng = random.Random(seed)
     names = list(runs)
     times: dict[str, list[float]] = {name: [] for name in names}
     clock.samples([runs[name] for name in names])
     start = time.monotonic()
-    for done in range(rounds):
-        if done >= MIN_ROUNDS and time.monotonic() - start > seconds:
+    for done in itertools.count():
+        took = time.monotonic() - start
+        if done >= MIN_ROUNDS and (took >= seconds or (done >= rounds and took >= min_seconds)):
             break
         order = rng.sample(names, len(names))
         order += reversed(order)
-        took = clock.samples([runs[name] for name in order])
+        samples = clock.samples([runs[name] for name in order])
         for at, name in enumerate(order[: len(names)]):
-            times[name].append((took[at] * took[-1 - at]) ** 0.5)
+            times[name].append((samples[at] * samples[-1 - at]) ** 0.5)
     return times

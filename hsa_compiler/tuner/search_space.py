@@ -41,13 +41,24 @@ class SearchSpace:
     def of(
         cls, problem: Problem, backend: str, base: Schedule, hardware: Hardware | None
     ) -> SearchSpace:
-        """The space of a problem on a back end, with the device's limits as prefilter."""
-        return cls(
-            axes=space.knobs(problem.kind, backend),
-            base=base,
-            is_legal=lambda schedule: space.is_legal(problem, schedule, backend, hardware),
-            moves=lambda schedule: space.neighbours(problem.kind, backend, schedule),
-        )
+        """The space of a problem on a back end, with the device's limits as prefilter.
+
+        Schedules that give the same kernel count as one, their normal form.
+        """
+
+        def normal(schedule: Schedule) -> Schedule:
+            return space.normal(problem, backend, schedule)
+
+        def is_legal(schedule: Schedule) -> bool:
+            return schedule == normal(schedule) and space.is_legal(
+                problem, schedule, backend, hardware
+            )
+
+        def moves(schedule: Schedule) -> tuple[Schedule, ...]:
+            near = space.neighbours(problem.kind, backend, schedule)
+            return tuple(dict.fromkeys(normal(point) for point in near))
+
+        return cls(space.knobs(problem.kind, backend), base, is_legal, moves)
 
     @cached_property
     def combinations(self) -> int:

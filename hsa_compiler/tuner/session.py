@@ -21,7 +21,7 @@ from hsa_compiler.folders import cache_folder
 from hsa_compiler.runtime.dispatch import resolve_backend
 from hsa_compiler.schedules import locality
 from hsa_compiler.schedules.hardware import Hardware, detect
-from hsa_compiler.schedules.schedule import KERNELS
+from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule
 from hsa_compiler.tuner.effort import Effort, effort
 from hsa_compiler.tuner.export import default_folder, read_entry, write_entries
 from hsa_compiler.tuner.results import KernelResult
@@ -157,9 +157,13 @@ def run(request: Request, view: View) -> Outcome:
     storage_spec = request.storage or str(studies / f"{hardware.slug}.journal")
     storage = open_storage(storage_spec)
     out = request.out or default_folder()
-    plans = [Plan.of(task, backend, hardware) for task in request.tasks()]
-    plans.sort(key=lambda plan: len(plan.order))
-    results: list[KernelResult] = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be made: {error.strerror or error}") from error
+    plans, results = _plans(request.tasks(), backend, hardware)
+    for result in results:
+        view.end(result)
     interrupted = False
     log = studies / f"{hardware.slug}-worker.log"
     with Worker(request.bench, log, limits.setup_timeout, view.tick) as worker:
@@ -190,6 +194,21 @@ def run(request: Request, view: View) -> Outcome:
     )
 
 
+def _plans(
+    tasks: Sequence[Task], backend: str, hardware: Hardware
+) -> tuple[list[Plan], list[KernelResult]]:
+    """Plans, the smallest space first, and the results of tasks that have no legal schedule."""
+    plans, results = [], []
+    for task in tasks:
+        try:
+            plans.append(Plan.of(task, backend, hardware))
+        except IllegalSchedule as error:
+            message = f"no schedule fits this device: {error}"
+            name = task.shape.name
+            results.append(KernelResult(task.kernel, name, task.locality, "failed", message))
+    return sorted(plans, key=lambda plan: len(plan.order)), results
+
+
 def _one(
     plan: Plan,
     opened: OpenedStudy,
@@ -204,7 +223,7 @@ def _one(
     where = f"{task.kernel} {task.shape.name}"
     done = opened.study.user_attrs.get("done") if opened.resumed else None
     if done is not None and done["trials"] >= limits.trials:
-        view.note(f"{where}: finished by an earlier run with as many trials; kept")
+        view.note(f"{where}: an earlier run finished it; kept")
         return KernelResult.from_json(done["result"])
     if opened.earlier:
         view.note(

@@ -131,8 +131,8 @@ SHAPES: dict[str, Shape] = {
     )
 }
 
-#: What `autotune` tunes where no shape is named.
-DEFAULT_SHAPES = {"cpu": ("tiny", "cpu2k"), "cuda": ("a8",)}
+#: What `autotune` tunes where no shape is named: the first few, as many as the effort says.
+DEFAULT_SHAPES = {"cpu": ("tiny", "cpu2k"), "cuda": ("a8", "g4", "m345")}
 
 
 def parse_shape(text: str, dtype: str = "bf16") -> Shape:
@@ -168,8 +168,8 @@ def parse_shape(text: str, dtype: str = "bf16") -> Shape:
     return Shape(text.replace(",", " "), **given)
 
 
-def parse_shapes(texts: list[str], device_kind: str) -> list[Shape]:
-    """The shapes of a run: those named, or the default ones of ``"cpu"`` or ``"cuda"``.
+def parse_shapes(texts: list[str], device_kind: str, default_count: int = 1) -> list[Shape]:
+    """The shapes of a run: those named, or the first default ones of ``"cpu"`` or ``"cuda"``.
 
     Presets are separated by commas or blanks; a free form is one word. Raises InputError.
     """
@@ -180,5 +180,5 @@ def parse_shapes(texts: list[str], device_kind: str) -> list[Shape]:
         for piece in text.split()
         for word in ([piece] if "=" in piece else piece.split(","))
         if word
-    ] or list(DEFAULT_SHAPES[device_kind])
+    ] or list(DEFAULT_SHAPES[device_kind][:default_count])
     return [parse_shape(word, dtype) for word in dict.fromkeys(words)]

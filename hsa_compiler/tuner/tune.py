@@ -18,7 +18,6 @@ from typing import Protocol
 from hsa_compiler.configs import versions
 from hsa_compiler.schedules import space
 from hsa_compiler.schedules.cost_model import ranked
-from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner.effort import Effort
@@ -60,9 +59,9 @@ class Plan:
 
     @classmethod
     def of(cls, task: Task, backend: str, hardware: Hardware) -> Plan:
-        """Plan a task on a device."""
-        kind = task.kernel
-        default = space.canonical(kind, backend, generic(kind, backend))
+        """Plan a task on a device. Raises IllegalSchedule where no schedule fits it."""
+        default = space.legal_default(task.problem, backend, hardware)
+        default = space.normal(task.problem, backend, default)
         order = tuple(
             prediction.schedule
             for prediction in ranked(task.problem, task.sizes, hardware, None, backend)

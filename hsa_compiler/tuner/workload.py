@@ -81,9 +81,13 @@ def kernel_groups(shape: Shape) -> dict[str, KernelGroup]:
 
 
 def timing_values(task: Task, device: torch.device) -> dict[str, Tensor]:
-    """Inputs of the task's kernel at its full size, with a selection of the task's locality."""
+    """Inputs of the task's kernel at its full size, with a selection of the task's locality.
+
+    With more keys than queries, the queries are the end of the sequence.
+    """
     shape = task.shape
-    lo, hi = causal_bounds(shape.B, shape.L, shape.C, shape.S, device=device)
+    before = max(0, shape.Lkv - shape.L)
+    lo, hi = causal_bounds(shape.B, shape.L, shape.C, shape.S, q_offset=before, device=device)
     indices = make_selection(
         task.locality, lo, hi, heads=shape.Hi, chunks=shape.C, top_k=shape.K, seed=task.seed
     )

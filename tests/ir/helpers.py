@@ -13,14 +13,39 @@ from hsa_compiler.ir.dims import evaluate
 from tests.naive import visible_range
 
 
-def dims_of(length: int = 37, *, chunk: int = 8, batch: int = 2, heads: int = 4, kv: int = 2,
-            score: int = 2, landmark: int = 2, index: int = 2, weight: int = 2, top_k: int = 3,
-            length_kv: int | None = None, query_block: int = 1) -> dict[str, int]:
+def dims_of(
+    length: int = 37,
+    *,
+    chunk: int = 8,
+    batch: int = 2,
+    heads: int = 4,
+    kv: int = 2,
+    score: int = 2,
+    landmark: int = 2,
+    index: int = 2,
+    weight: int = 2,
+    top_k: int = 3,
+    length_kv: int | None = None,
+    query_block: int = 1,
+) -> dict[str, int]:
     """A number for every dim of every program; small, and no two sizes of a kind alike."""
     length_kv = length if length_kv is None else length_kv
-    return {"B": batch, "L": length, "Lkv": length_kv, "C": length_kv // chunk,
-            "R": -(-length // query_block), "Hq": heads, "H": kv, "Hr": score, "Hm": landmark,
-            "Hi": index, "Hw": weight, "D": 6, "Dr": 5, "K": top_k}
+    return {
+        "B": batch,
+        "L": length,
+        "Lkv": length_kv,
+        "C": length_kv // chunk,
+        "R": -(-length // query_block),
+        "Hq": heads,
+        "H": kv,
+        "Hr": score,
+        "Hm": landmark,
+        "Hi": index,
+        "Hw": weight,
+        "D": 6,
+        "Dr": 5,
+        "K": top_k,
+    }
 
 
 def ranges(dims: Mapping[str, int], chunk: int = 8, **options: Any) -> dict[str, Tensor]:
@@ -36,8 +61,9 @@ def choose(dims: Mapping[str, int], seed: int = 0) -> Tensor:
     return torch.randint(-1, dims["C"], shape, generator=generator, dtype=torch.int32)
 
 
-def random_values(program: Program, dims: Mapping[str, int], start: int = 0,
-                  **given: Tensor) -> dict[str, Tensor]:
+def random_values(
+    program: Program, dims: Mapping[str, int], start: int = 0, **given: Tensor
+) -> dict[str, Tensor]:
     """fp64 normal numbers for every float input that is not given; they require gradients."""
     generator = torch.Generator().manual_seed(start)
     values = {}
@@ -46,13 +72,15 @@ def random_values(program: Program, dims: Mapping[str, int], start: int = 0,
             values[value.name] = given[value.name]
         elif value.type.is_float:
             shape = [evaluate(dim, dims) for dim in value.type.shape]
-            values[value.name] = torch.randn(shape, dtype=torch.float64,
-                                             generator=generator).requires_grad_()
+            values[value.name] = torch.randn(
+                shape, dtype=torch.float64, generator=generator
+            ).requires_grad_()
     return values
 
 
-def by_groups(program: Program, values: Mapping[str, Tensor],
-              dims: Mapping[str, int]) -> dict[str, Tensor]:
+def by_groups(
+    program: Program, values: Mapping[str, Tensor], dims: Mapping[str, int]
+) -> dict[str, Tensor]:
     """The program's outputs, its kernels run one after the other."""
     env = dict(values)
     for group in fuse_groups(program):
@@ -60,8 +88,12 @@ def by_groups(program: Program, values: Mapping[str, Tensor],
     return {value.name: env[value.name] for value in program.outputs}
 
 
-def run(program: Program, values: Mapping[str, Tensor], dims: Mapping[str, int],
-        of: Sequence[str] = ("out",)) -> dict[str, Tensor]:
+def run(
+    program: Program,
+    values: Mapping[str, Tensor],
+    dims: Mapping[str, int],
+    of: Sequence[str] = ("out",),
+) -> dict[str, Tensor]:
     """The program's outputs; those in `of` carry the gradients of the backward program.
 
     Both programs also run group by group, which must give the same bits.
@@ -92,16 +124,21 @@ class _Interpreted(torch.autograd.Function):
         return None, None, None, *(found.get(f"d_{v.name}") for v in program.inputs)
 
 
-def _both(program: Program, values: Mapping[str, Tensor],
-          dims: Mapping[str, int]) -> dict[str, Tensor]:
+def _both(
+    program: Program, values: Mapping[str, Tensor], dims: Mapping[str, int]
+) -> dict[str, Tensor]:
     whole, parts = interpret(program, values, dims), by_groups(program, values, dims)
     for name, result in whole.items():
         assert torch.equal(result, parts[name]), name
     return whole
 
 
-def assert_same_gradients(ours: Tensor | Sequence[Tensor], theirs: Tensor | Sequence[Tensor],
-                          values: Mapping[str, Tensor], tolerance: float = 1e-11) -> None:
+def assert_same_gradients(
+    ours: Tensor | Sequence[Tensor],
+    theirs: Tensor | Sequence[Tensor],
+    values: Mapping[str, Tensor],
+    tolerance: float = 1e-11,
+) -> None:
     """Outputs, and the gradients of one random function of them, agree normwise."""
     ours, theirs = ([x] if isinstance(x, Tensor) else list(x) for x in (ours, theirs))
     weights = [torch.randn(x.shape, dtype=x.dtype) for x in ours]
@@ -114,8 +151,9 @@ def assert_same_gradients(ours: Tensor | Sequence[Tensor], theirs: Tensor | Sequ
         assert_close(x, y, tolerance, f"d_{name}")
 
 
-def _gradients(results: Sequence[Tensor], weights: Sequence[Tensor],
-               leaves: Sequence[Tensor]) -> list[Tensor]:
+def _gradients(
+    results: Sequence[Tensor], weights: Sequence[Tensor], leaves: Sequence[Tensor]
+) -> list[Tensor]:
     total = sum((w * x).sum() for w, x in zip(weights, results, strict=True))
     if not total.requires_grad:  # no chunk exists: a constant
         return [torch.zeros_like(leaf) for leaf in leaves]

@@ -26,9 +26,13 @@ BACKWARD = ["attend_grad_q", "invert_index", "attend_grad_kv", "weigh_grad", "la
 
 
 def shape_of(program: Program) -> dict[str, tuple[set[str], set[str]]]:
-    return {group.kind: ({v.name for v in group.program.inputs},
-                         {v.name for v in group.program.outputs})
-            for group in fuse_groups(program)}
+    return {
+        group.kind: (
+            {v.name for v in group.program.inputs},
+            {v.name for v in group.program.outputs},
+        )
+        for group in fuse_groups(program)
+    }
 
 
 def test_external_weights() -> None:
@@ -43,13 +47,21 @@ def test_external_weights() -> None:
     groups = shape_of(backward)
     assert list(groups) == BACKWARD
     assert groups["attend_grad_q"] == (
-        {"q", "k", "v", "indices", "weights", "d_out"}, {"d_q", "d_weights"})
+        {"q", "k", "v", "indices", "weights", "d_out"},
+        {"d_q", "d_weights"},
+    )
     assert groups["attend_grad_kv"] == (
-        {"q", "k", "v", "order", "offsets", "weights", "d_out"}, {"d_k", "d_v"})
+        {"q", "k", "v", "order", "offsets", "weights", "d_out"},
+        {"d_k", "d_v"},
+    )
     assert groups["weigh_grad"] == (
-        {"weights", "d_weights", "indices", "landmarks"}, {"d_slots", "d_q_slc"})
+        {"weights", "d_weights", "indices", "landmarks"},
+        {"d_slots", "d_q_slc"},
+    )
     assert groups["landmark_grad"] == (
-        {"d_slots", "indices", "q_slc", "order", "offsets"}, {"d_landmarks"})
+        {"d_slots", "indices", "q_slc", "order", "offsets"},
+        {"d_landmarks"},
+    )
 
 
 def test_joint_softmax_needs_no_second_pass() -> None:
@@ -59,8 +71,10 @@ def test_joint_softmax_needs_no_second_pass() -> None:
     groups = shape_of(backward)
     assert list(groups) == BACKWARD[:3]
     common = {"q", "k", "v", "indices", "total_lse", "d_out"}
-    assert groups["attend_grad_q"] == (common | {"out", "local_out", "local_lse"},
-                                       {"d_q", "delta", "d_local_out", "d_local_lse"})
+    assert groups["attend_grad_q"] == (
+        common | {"out", "local_out", "local_lse"},
+        {"d_q", "delta", "d_local_out", "d_local_lse"},
+    )
     assert groups["attend_grad_kv"] == (common | {"delta", "order", "offsets"}, {"d_k", "d_v"})
 
 
@@ -79,9 +93,11 @@ def test_merged_local_branch() -> None:
 
 
 def test_slots_are_saved_for_stick_breaking_alone() -> None:
-    for kind, saved in (("softmax", ("indices", "weights")),
-                        ("stick_breaking", ("indices", "slots", "weights")),
-                        ("lse_mix", ("indices", "weights", "local_weight"))):
+    for kind, saved in (
+        ("softmax", ("indices", "weights")),
+        ("stick_breaking", ("indices", "slots", "weights")),
+        ("lse_mix", ("indices", "weights", "local_weight")),
+    ):
         program = retrieve_program(RetrieveOptions(8, 0.5, normalize=kind))
         of = [v.name for v in program.outputs if "weight" in v.name]
         assert saved_for_backward(program, differentiate(program, of=of)) == saved
@@ -95,8 +111,11 @@ def test_a_second_gradient_of_a_value_is_added() -> None:
     assert {"d_weights", "d_slots"} <= groups["weigh_grad"][0]
     assert shape_of(plain)["weigh_grad"][1] == {"d_slots", "d_q_slc"}
     assert both.find("add") is not None
-    everything = differentiate(hsa_program(
-        RetrieveOptions(8, 0.5, normalize="lse_mix"), AttentionOptions(64, 0.5, local=True)))
+    everything = differentiate(
+        hsa_program(
+            RetrieveOptions(8, 0.5, normalize="lse_mix"), AttentionOptions(64, 0.5, local=True)
+        )
+    )
     assert [op.kind for op in everything.ops].count("add") == 3
     assert shape_of(everything)["weigh_grad"][0] >= {"d_weights", "d_slots", "d_local_weight"}
     only_slots = differentiate(program, of=["slots"])
@@ -110,7 +129,8 @@ def test_gradients_of_some_inputs(wrt: list[str], joint: bool) -> None:
     """The same numbers as those of the full backward program."""
     dims = dims_of(20, chunk=8)
     program = chunk_attention_program(
-        AttentionOptions(8, 0.5, joint=joint, local=True, dtype="fp32"))
+        AttentionOptions(8, 0.5, joint=joint, local=True, dtype="fp32")
+    )
     values = random_values(program, dims, indices=choose(dims))
     values |= interpret(program, values, dims)
     values["d_out"] = torch.randn_like(values["out"])

@@ -48,21 +48,49 @@ def cases(draw: st.DrawFn) -> dict:
     window = draw(st.sampled_from([None, 5, 13]))
     ranked = kind in ("softmax", "lse_mix") and draw(st.booleans())
     retrieve = RetrieveOptions(
-        draw(st.integers(1, 5)), 0.7, normalize=kind, bias=draw(st.booleans()),
-        rank_scale=ranked, reduce=draw(st.sampled_from(["max", "sum", "single"])), dtype="fp32")
+        draw(st.integers(1, 5)),
+        0.7,
+        normalize=kind,
+        bias=draw(st.booleans()),
+        rank_scale=ranked,
+        reduce=draw(st.sampled_from(["max", "sum", "single"])),
+        dtype="fp32",
+    )
     attention = AttentionOptions(
-        8, 0.4, joint=joint, local=draw(st.booleans()) if joint else kind == "lse_mix",
-        query_block=block, plus_one=draw(st.booleans()), hide_last=draw(st.booleans()),
-        dtype="fp32")
+        8,
+        0.4,
+        joint=joint,
+        local=draw(st.booleans()) if joint else kind == "lse_mix",
+        query_block=block,
+        plus_one=draw(st.booleans()),
+        hide_last=draw(st.booleans()),
+        dtype="fp32",
+    )
     length = draw(st.sampled_from([1, 9, 30]))
     dims = dims_of(
-        length, heads=heads, kv=kv, score=score, weight=weight, top_k=retrieve.top_k,
-        index=draw(st.sampled_from(sorted({n for n in (1, kv, score) if score % n == 0
-                                           and heads % n == 0}))),
+        length,
+        heads=heads,
+        kv=kv,
+        score=score,
+        weight=weight,
+        top_k=retrieve.top_k,
+        index=draw(
+            st.sampled_from(
+                sorted({n for n in (1, kv, score) if score % n == 0 and heads % n == 0})
+            )
+        ),
         landmark=draw(st.sampled_from(sorted({1, score}))),
-        length_kv=draw(st.sampled_from([length, 8, 43])), query_block=block)
-    return {"retrieve": retrieve, "attention": attention, "dims": dims, "window": window,
-            "q_offset": draw(st.sampled_from([0, 0, 11])), "seed": draw(st.integers(0, 99))}
+        length_kv=draw(st.sampled_from([length, 8, 43])),
+        query_block=block,
+    )
+    return {
+        "retrieve": retrieve,
+        "attention": attention,
+        "dims": dims,
+        "window": window,
+        "q_offset": draw(st.sampled_from([0, 0, 11])),
+        "seed": draw(st.integers(0, 99)),
+    }
 
 
 @settings(max_examples=80)
@@ -70,20 +98,43 @@ def cases(draw: st.DrawFn) -> dict:
 def test_every_combination_of_options_matches_naive_hsa(case: dict) -> None:
     r, a, dims = case["retrieve"], case["attention"], case["dims"]
     program = hsa_program(r, a)
-    values = random_values(program, dims, case["seed"], **ranges(
-        dims, window=case["window"], q_offset=case["q_offset"], query_block=a.query_block))
+    values = random_values(
+        program,
+        dims,
+        case["seed"],
+        **ranges(dims, window=case["window"], q_offset=case["q_offset"], query_block=a.query_block),
+    )
     ours = run(program, values, dims)
     selection = naive_retrieve(
-        values["q_slc"], values["landmarks"], values["lo"], values["hi"], top_k=r.top_k,
-        normalize=r.normalize, index_heads=dims["Hi"], weight_heads=dims["Hw"], scale=r.scale,
-        reduce=r.reduce, chunk_bias=values.get("chunk_bias"),
+        values["q_slc"],
+        values["landmarks"],
+        values["lo"],
+        values["hi"],
+        top_k=r.top_k,
+        normalize=r.normalize,
+        index_heads=dims["Hi"],
+        weight_heads=dims["Hw"],
+        scale=r.scale,
+        reduce=r.reduce,
+        chunk_bias=values.get("chunk_bias"),
         rank_scale=values.get("rank_scale"),
-        local_lse=None if a.joint else values.get("local_lse"))
+        local_lse=None if a.joint else values.get("local_lse"),
+    )
     out = naive_chunk_attention(
-        values["q"], values["k"], values["v"], selection.indices, selection.weights,
-        chunk_size=8, scale=a.scale, local_out=values.get("local_out"),
-        local_lse=values.get("local_lse"), local_weight=selection.local_weight,
-        query_block=a.query_block, plus_one=a.plus_one, hide_last=a.hide_last)
+        values["q"],
+        values["k"],
+        values["v"],
+        selection.indices,
+        selection.weights,
+        chunk_size=8,
+        scale=a.scale,
+        local_out=values.get("local_out"),
+        local_lse=values.get("local_lse"),
+        local_weight=selection.local_weight,
+        query_block=a.query_block,
+        plus_one=a.plus_one,
+        hide_last=a.hide_last,
+    )
     assert torch.equal(ours["indices"], selection.indices)
     assert_same_gradients(ours["out"], out, values)
 
@@ -91,20 +142,30 @@ def test_every_combination_of_options_matches_naive_hsa(case: dict) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_of_weights_slots_and_local_weight(kind: str) -> None:
     dims = dims_of(score=2, weight=4)
-    options = RetrieveOptions(3, 0.5, normalize=kind, rank_scale=kind == "softmax",
-                              dtype="fp32")
+    options = RetrieveOptions(3, 0.5, normalize=kind, rank_scale=kind == "softmax", dtype="fp32")
     program = retrieve_program(options)
     values = random_values(program, dims, **ranges(dims))
     of = ["weights", "slots"] + ["local_weight"] * (kind == "lse_mix")
     ours = run(program, values, dims, of)
     theirs = naive_retrieve(
-        values["q_slc"], values["landmarks"], values["lo"], values["hi"], top_k=3,
-        normalize=kind, scale=0.5, weight_heads=4, rank_scale=values.get("rank_scale"),
-        local_lse=values.get("local_lse"))
+        values["q_slc"],
+        values["landmarks"],
+        values["lo"],
+        values["hi"],
+        top_k=3,
+        normalize=kind,
+        scale=0.5,
+        weight_heads=4,
+        rank_scale=values.get("rank_scale"),
+        local_lse=values.get("local_lse"),
+    )
     full = theirs.indices >= 0  # slots hold -inf elsewhere
     ours["slots"] = torch.where(full, ours["slots"], 0)
-    named = {"weights": theirs.weights, "slots": torch.where(full, theirs.scores, 0),
-             "local_weight": theirs.local_weight}
+    named = {
+        "weights": theirs.weights,
+        "slots": torch.where(full, theirs.scores, 0),
+        "local_weight": theirs.local_weight,
+    }
     assert_same_gradients([ours[n] for n in of], [named[n] for n in of], values)
 
 
@@ -112,14 +173,24 @@ def test_gradients_of_weights_slots_and_local_weight(kind: str) -> None:
 @pytest.mark.parametrize("block", [1, 8])
 def test_chunk_attention_adds_up_duplicates(joint: bool, block: int) -> None:
     dims = dims_of(index=4, weight=4, query_block=block)
-    program = chunk_attention_program(AttentionOptions(
-        8, 0.4, joint=joint, local=True, query_block=block, dtype="fp32"))
+    program = chunk_attention_program(
+        AttentionOptions(8, 0.4, joint=joint, local=True, query_block=block, dtype="fp32")
+    )
     indices = choose(dims)
     values = random_values(program, dims, indices=indices)
     theirs = naive_chunk_attention(
-        values["q"], values["k"], values["v"], indices, values.get("weights"), chunk_size=8,
-        scale=0.4, local_out=values["local_out"], local_lse=values.get("local_lse"),
-        local_weight=values.get("local_weight"), query_block=block)
+        values["q"],
+        values["k"],
+        values["v"],
+        indices,
+        values.get("weights"),
+        chunk_size=8,
+        scale=0.4,
+        local_out=values["local_out"],
+        local_lse=values.get("local_lse"),
+        local_weight=values.get("local_weight"),
+        query_block=block,
+    )
     empty = indices < 0
     assert_same_gradients(run(program, values, dims)["out"], theirs, values)
     if not joint:  # weights of empty slots neither count nor receive gradients
@@ -136,38 +207,65 @@ def test_packed_sequences(joint: bool) -> None:
     assert starts.tolist() == [7, 15, 29, 37]
     program = hsa_program(
         RetrieveOptions(2, 5**-0.5, normalize=None if joint else "softmax", dtype="fp32"),
-        AttentionOptions(8, 6**-0.5, joint=joint, packed=True, dtype="fp32"))
-    values = random_values(program, dims, chunk_start=starts, **ranges(
-        dims, cu_seqlens_q=cu_q, cu_seqlens_kv=cu_kv, q_offset=3))
+        AttentionOptions(8, 6**-0.5, joint=joint, packed=True, dtype="fp32"),
+    )
+    values = random_values(
+        program,
+        dims,
+        chunk_start=starts,
+        **ranges(dims, cu_seqlens_q=cu_q, cu_seqlens_kv=cu_kv, q_offset=3),
+    )
     theirs, selection = naive_hsa(
-        *(values[n] for n in ("q", "k", "v", "q_slc", "landmarks")), chunk_size=8, top_k=2,
-        normalize=None if joint else "softmax", q_offset=3, cu_seqlens_q=cu_q,
-        cu_seqlens_kv=cu_kv)
+        *(values[n] for n in ("q", "k", "v", "q_slc", "landmarks")),
+        chunk_size=8,
+        top_k=2,
+        normalize=None if joint else "softmax",
+        q_offset=3,
+        cu_seqlens_q=cu_q,
+        cu_seqlens_kv=cu_kv,
+    )
     ours = run(program, values, dims)
     assert torch.equal(ours["indices"], selection.indices)
     assert_same_gradients(ours["out"], theirs, values)
     alone, _ = naive_hsa(  # the last sequence by itself
-        values["q"][:, 21:], values["k"][:, 29:], values["v"][:, 29:], values["q_slc"][:, 21:],
-        values["landmarks"][:, 2:], chunk_size=8, top_k=2, q_offset=3,
-        normalize=None if joint else "softmax")
+        values["q"][:, 21:],
+        values["k"][:, 29:],
+        values["v"][:, 29:],
+        values["q_slc"][:, 21:],
+        values["landmarks"][:, 2:],
+        chunk_size=8,
+        top_k=2,
+        q_offset=3,
+        normalize=None if joint else "softmax",
+    )
     assert_close(ours["out"][:, 21:], alone)
 
 
-@pytest.mark.parametrize(("kind", "local"), [
-    ("softmax", False), ("stick_breaking", False), ("softmax_off_by_one", False),
-    ("lse_mix", True), (None, False), (None, True)])
+@pytest.mark.parametrize(
+    ("kind", "local"),
+    [
+        ("softmax", False),
+        ("stick_breaking", False),
+        ("softmax_off_by_one", False),
+        ("lse_mix", True),
+        (None, False),
+        (None, True),
+    ],
+)
 @pytest.mark.parametrize("length_kv", [5, 64])
 def test_tokens_that_see_nothing(kind: str | None, local: bool, length_kv: int) -> None:
     """Exact zeros (or the local output) and zero gradients; also with no chunk at all."""
     dims = dims_of(8, length_kv=length_kv)
     program = hsa_program(
         RetrieveOptions(3, 0.5, normalize=kind, dtype="fp32"),
-        AttentionOptions(8, 0.4, joint=kind is None, local=local, dtype="fp32"))
+        AttentionOptions(8, 0.4, joint=kind is None, local=local, dtype="fp32"),
+    )
     values = random_values(program, dims, **ranges(dims))
     outputs = run(program, values, dims)
     assert bool((outputs["indices"] == -1).all())
-    assert torch.equal(outputs["out"], values["local_out"] if local
-                       else torch.zeros_like(values["q"]))
+    assert torch.equal(
+        outputs["out"], values["local_out"] if local else torch.zeros_like(values["q"])
+    )
     outputs["out"].sum().backward()
     for name, value in values.items():
         if value.requires_grad:
@@ -179,7 +277,8 @@ def test_tokens_that_see_nothing(kind: str | None, local: bool, length_kv: int) 
 def test_local_branch_that_saw_nothing_is_ignored() -> None:
     dims = dims_of(20)
     program = chunk_attention_program(
-        AttentionOptions(8, 0.4, joint=True, local=True, dtype="fp32"))
+        AttentionOptions(8, 0.4, joint=True, local=True, dtype="fp32")
+    )
     nothing = torch.full((2, 20, 4), -torch.inf, dtype=torch.float64)
     indices = choose(dims)
     indices[:, :5] = -1
@@ -187,8 +286,9 @@ def test_local_branch_that_saw_nothing_is_ignored() -> None:
     ours = run(program, values, dims)
     assert bool((ours["out"][:, :5] == 0).all())
     assert bool((ours["total_lse"][:, :5] == -torch.inf).all())
-    theirs = naive_chunk_attention(values["q"], values["k"], values["v"], indices, None,
-                                   chunk_size=8, scale=0.4)
+    theirs = naive_chunk_attention(
+        values["q"], values["k"], values["v"], indices, None, chunk_size=8, scale=0.4
+    )
     assert_same_gradients(ours["out"], theirs, values)
 
 
@@ -210,15 +310,34 @@ def test_ties_go_to_the_newer_chunk_and_dropped_chunks_stay_out() -> None:
 @pytest.mark.parametrize("normalized", [False, True])
 def test_forced_chunks_and_row_lse(reduce: str, normalized: bool) -> None:
     dims = dims_of(70, score=4, index=2, top_k=4)
-    program = retrieve_program(RetrieveOptions(
-        4, 0.5, normalize=None, reduce=reduce, row_lse=normalized, force_first=1, force_last=2,
-        dtype="fp32"))
+    program = retrieve_program(
+        RetrieveOptions(
+            4,
+            0.5,
+            normalize=None,
+            reduce=reduce,
+            row_lse=normalized,
+            force_first=1,
+            force_last=2,
+            dtype="fp32",
+        )
+    )
     values = random_values(program, dims, **ranges(dims))
     ours = interpret(program, values, dims)["indices"]
     theirs = naive_retrieve(
-        values["q_slc"], values["landmarks"], values["lo"], values["hi"], top_k=4,
-        normalize=None, index_heads=2, scale=0.5, reduce=reduce, row_lse=values.get("row_lse"),
-        force_first=1, force_last=2).indices
+        values["q_slc"],
+        values["landmarks"],
+        values["lo"],
+        values["hi"],
+        top_k=4,
+        normalize=None,
+        index_heads=2,
+        scale=0.5,
+        reduce=reduce,
+        row_lse=values.get("row_lse"),
+        force_first=1,
+        force_last=2,
+    ).indices
     assert torch.equal(ours, theirs)
     assert bool((ours[:, 69, :, :2] == torch.tensor([7, 6])).all())
     assert bool((ours[:, 69, :, 3] == 0).all())
@@ -228,12 +347,19 @@ def test_forced_chunks_and_row_lse(reduce: str, normalized: bool) -> None:
 def test_gumbel_noise_depends_on_the_seed_alone(seed: int) -> None:
     dims = dims_of(40)
     program = retrieve_program(RetrieveOptions(3, 0.1, noise=True, dtype="fp32"))
-    values = random_values(program, dims, seed=torch.tensor([seed], dtype=torch.int32),
-                           **ranges(dims))
+    values = random_values(
+        program, dims, seed=torch.tensor([seed], dtype=torch.int32), **ranges(dims)
+    )
     ours = interpret(program, values, dims)
     theirs = naive_retrieve(
-        values["q_slc"], values["landmarks"], values["lo"], values["hi"], top_k=3, scale=0.1,
-        noise=naive_gumbel(seed, dims["B"], dims["R"], 2, dims["C"]))
+        values["q_slc"],
+        values["landmarks"],
+        values["lo"],
+        values["hi"],
+        top_k=3,
+        scale=0.1,
+        noise=naive_gumbel(seed, dims["B"], dims["R"], 2, dims["C"]),
+    )
     assert torch.equal(ours["indices"], theirs.indices)
     assert_close(ours["weights"], theirs.weights)  # the noise is not in the weights
     again = interpret(program, values, dims)
@@ -254,11 +380,14 @@ def test_noise_is_finite_in_fp32() -> None:
 def test_precisions(dtype: str) -> None:
     """Outputs come in their type's dtype; nothing is rounded before."""
     dims = dims_of(40)
-    program = hsa_program(RetrieveOptions(3, 0.4, dtype=dtype),
-                          AttentionOptions(8, 0.4, dtype=dtype))
+    program = hsa_program(
+        RetrieveOptions(3, 0.4, dtype=dtype), AttentionOptions(8, 0.4, dtype=dtype)
+    )
     storage = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
-    values = {name: x.detach().to(storage) if x.is_floating_point() else x
-              for name, x in random_values(program, dims, **ranges(dims)).items()}
+    values = {
+        name: x.detach().to(storage) if x.is_floating_point() else x
+        for name, x in random_values(program, dims, **ranges(dims)).items()
+    }
     outputs = interpret(program, values, dims)
     exact = interpret(program, values, dims, dtype=torch.float64)
     assert outputs["out"].dtype == storage
@@ -266,8 +395,9 @@ def test_precisions(dtype: str) -> None:
     assert outputs["indices"].dtype == torch.int32
     assert exact["out"].dtype == exact["weights"].dtype == torch.float64
     assert torch.equal(outputs["indices"], exact["indices"])
-    assert_close(outputs["out"].double(), exact["out"], {"fp32": 1e-6, "bf16": 4e-3,
-                                                          "fp16": 5e-4}[dtype])
+    assert_close(
+        outputs["out"].double(), exact["out"], {"fp32": 1e-6, "bf16": 4e-3, "fp16": 5e-4}[dtype]
+    )
     assert_close(outputs["weights"].double(), exact["weights"], 1e-6)
 
 
@@ -284,6 +414,7 @@ def test_order_and_offsets_list_pairs_by_chunk() -> None:
             listed = [[p for p, c in enumerate(flat) if c == chunk] for chunk in range(dims["C"])]
             counts = [sum(map(len, listed[:c])) for c in range(dims["C"] + 1)]
             assert found["offsets"][b, h].tolist() == counts
-            assert found["order"][b, h, :counts[-1]].tolist() == [
-                pair for pairs in listed for pair in pairs]
-            assert bool((found["order"][b, h, counts[-1]:] == -1).all())
+            assert found["order"][b, h, : counts[-1]].tolist() == [
+                pair for pairs in listed for pair in pairs
+            ]
+            assert bool((found["order"][b, h, counts[-1] :] == -1).all())

@@ -20,7 +20,9 @@ def test_the_bare_name_is_refused() -> None:
 
 
 def test_programs_are_built_without_torch() -> None:
-    done = run("import sys; from hsa_compiler.ir import differentiate, fuse_groups, methods;"
-               "fuse_groups(differentiate(methods.hils(8, 64, 0.5, 0.5))); "
-               "assert 'torch' not in sys.modules")
+    done = run(
+        "import sys; from hsa_compiler.ir import differentiate, fuse_groups, methods;"
+        "fuse_groups(differentiate(methods.hils(8, 64, 0.5, 0.5))); "
+        "assert 'torch' not in sys.modules"
+    )
     assert done.returncode == 0, done.stderr

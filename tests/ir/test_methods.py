@@ -29,8 +29,13 @@ def leaf(*shape: int, seed: int = 0) -> Tensor:
 
 def inputs(**options: int) -> dict[str, Tensor]:
     lo, hi = visible_range(L, C, S, batch=B, **options)
-    return {"q": leaf(B, L, HQ, D, seed=1), "k": leaf(B, L, H, D, seed=2),
-            "v": leaf(B, L, H, D, seed=3), "lo": lo, "hi": hi}
+    return {
+        "q": leaf(B, L, HQ, D, seed=1),
+        "k": leaf(B, L, H, D, seed=2),
+        "v": leaf(B, L, H, D, seed=3),
+        "lo": lo,
+        "hi": hi,
+    }
 
 
 def own_chunk(v: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -53,24 +58,40 @@ def test_gca() -> None:
 def test_hils() -> None:
     program = methods.hils(2, S, DR**-0.5, SCALE, dtype="fp32")
     v = inputs(window=11)
-    v |= {"q_slc": leaf(B, L, HQ, DR), "landmarks": leaf(B, C, H, DR, seed=4),
-          "chunk_bias": leaf(B, C, H, seed=5)}
+    v |= {
+        "q_slc": leaf(B, L, HQ, DR),
+        "landmarks": leaf(B, C, H, DR, seed=4),
+        "chunk_bias": leaf(B, C, H, seed=5),
+    }
     t = torch.arange(L)
     near = (t[:, None] >= t) & (t[:, None] - t < 11)
     out, lse = masked_attention(v["q"], v["k"], v["v"], near[:, None], SCALE)
-    ours = run(program, {**v, "local_out": out, "local_lse": lse},
-               {"Hi": H, "Hw": HQ, "C": C, "Hr": HQ, "Hm": H, "K": 2})
-    theirs = naive_hils(v["q"], v["k"], v["v"], v["q_slc"], v["landmarks"], v["chunk_bias"],
-                        chunk=S, top_k=2, window=11)
+    ours = run(
+        program,
+        {**v, "local_out": out, "local_lse": lse},
+        {"Hi": H, "Hw": HQ, "C": C, "Hr": HQ, "Hm": H, "K": 2},
+    )
+    theirs = naive_hils(
+        v["q"],
+        v["k"],
+        v["v"],
+        v["q_slc"],
+        v["landmarks"],
+        v["chunk_bias"],
+        chunk=S,
+        top_k=2,
+        window=11,
+    )
     assert_same_gradients(ours["out"], theirs, v)
 
 
 def test_moba() -> None:
     program = methods.moba(2, S, SCALE, dtype="fp32")
     v = inputs()
-    means = v["k"][:, :C * S].reshape(B, C, S, H, D).mean(2)
-    ours = run(program, {**v, **own_chunk(v), "q_slc": v["q"], "landmarks": means},
-               {"Hi": HQ, "C": C})
+    means = v["k"][:, : C * S].reshape(B, C, S, H, D).mean(2)
+    ours = run(
+        program, {**v, **own_chunk(v), "q_slc": v["q"], "landmarks": means}, {"Hi": HQ, "C": C}
+    )
     theirs = naive_moba(v["q"], v["k"], v["v"], chunk=S, top_k=2)
     assert_same_gradients(ours["out"], theirs, v)
 
@@ -81,10 +102,14 @@ def test_nsa_selected() -> None:
     row_lse = group_lse(v["q"], landmarks)
     for first, last in ((0, 0), (1, 2)):
         program = methods.nsa_selected(3, S, SCALE, first, last, dtype="fp32")
-        ours = run(program, {**v, "q_slc": v["q"], "landmarks": landmarks, "row_lse": row_lse},
-                   {"Hi": H, "C": C})
-        theirs = naive_nsa_selected(v["q"], v["k"], v["v"], landmarks, chunk=S, top_k=3,
-                                    force_first=first, force_last=last)
+        ours = run(
+            program,
+            {**v, "q_slc": v["q"], "landmarks": landmarks, "row_lse": row_lse},
+            {"Hi": H, "C": C},
+        )
+        theirs = naive_nsa_selected(
+            v["q"], v["k"], v["v"], landmarks, chunk=S, top_k=3, force_first=first, force_last=last
+        )
         assert_same_gradients(ours["out"], theirs, v)
 
 
@@ -93,18 +118,31 @@ def test_infllm_v2() -> None:
     v = inputs()
     # Overlapping pools (kernel 4, stride 2) of the keys, averaged per chunk.
     pools = v["k"].detach().unfold(1, 4, 2).mean(-1)
-    landmarks = torch.stack([pools[:, c * S // 2:c * S // 2 + 3].mean(1) for c in range(C)], 1)
-    ours = run(program, {**v, **own_chunk(v), "q_slc": v["q"], "landmarks": landmarks,
-                         "row_lse": group_lse(v["q"], landmarks)}, {"Hi": H, "C": C})
+    landmarks = torch.stack([pools[:, c * S // 2 : c * S // 2 + 3].mean(1) for c in range(C)], 1)
+    ours = run(
+        program,
+        {
+            **v,
+            **own_chunk(v),
+            "q_slc": v["q"],
+            "landmarks": landmarks,
+            "row_lse": group_lse(v["q"], landmarks),
+        },
+        {"Hi": H, "C": C},
+    )
     theirs = naive_infllm_v2(v["q"], v["k"], v["v"], landmarks, chunk=S, top_k=4)
     assert_same_gradients(ours["out"], theirs, v)
 
 
 def test_scores_learn_where_the_method_says_so() -> None:
     learns = {"gca": True, "hils": True, "moba": False, "nsa_selected": False, "infllm_v2": False}
-    programs = [methods.gca(2, S, 1.0, 1.0), methods.hils(2, S, 1.0, 1.0),
-                methods.moba(2, S, 1.0), methods.nsa_selected(2, S, 1.0),
-                methods.infllm_v2(2, S, 1.0)]
+    programs = [
+        methods.gca(2, S, 1.0, 1.0),
+        methods.hils(2, S, 1.0, 1.0),
+        methods.moba(2, S, 1.0),
+        methods.nsa_selected(2, S, 1.0),
+        methods.infllm_v2(2, S, 1.0),
+    ]
     for program in programs:
         grads = {value.name for value in differentiate(program, of=["out"]).outputs}
         assert ("d_q_slc" in grads) == ("d_landmarks" in grads) == learns[program.name]

@@ -53,10 +53,10 @@ def test_text_results_come_with_the_bigram(tmp_path: Path, small: HSAConfig) -> 
         text,
         tmp_path / "run",
         model=dataclasses.replace(small, init_std=0.1),
-        steps=60,
+        steps=40,
         batch_tokens=512,
         stages=((0.0, 64),),
         lr=0.01,
     )
-    assert found["steps"] == 60
+    assert found["steps"] == 40
     assert found["held_out_loss"] < found["bigram_loss"] < 2

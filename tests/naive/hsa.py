@@ -60,14 +60,25 @@ def naive_retrieve(
     if chunk_bias is not None:
         scores = scores + _heads(chunk_bias, heads).permute(0, 2, 1)[:, None]
     if indices is None:
-        indices = _top_k(scores.detach(), lo, hi, top_k, index_heads, reduce, row_lse, noise,
-                         force_first, force_last)
+        indices = _top_k(
+            scores.detach(),
+            lo,
+            hi,
+            top_k,
+            index_heads,
+            reduce,
+            row_lse,
+            noise,
+            force_first,
+            force_last,
+        )
     slots = _at_slots(scores, indices, -math.inf)
     if normalize is None:
         return NaiveSelection(indices, slots, None, None)
     chosen = _heads(_counts(indices, chunks), weight_heads) > 0
     weights, local_weight = naive_weights(
-        _heads(scores, weight_heads), chosen, normalize, rank_scale, local_lse)
+        _heads(scores, weight_heads), chosen, normalize, rank_scale, local_lse
+    )
     return NaiveSelection(indices, slots, _at_slots(weights, indices, 0.0), local_weight)
 
 
@@ -121,8 +132,11 @@ def naive_chunk_attention(
     """
     length, heads, dim = q.shape[1:]
     scale = 1 / math.sqrt(dim) if scale is None else scale
-    start = ([int(s) for s in chunk_start] if chunk_start is not None
-             else list(range(0, k.shape[1] - chunk_size + 1, chunk_size)))
+    start = (
+        [int(s) for s in chunk_start]
+        if chunk_start is not None
+        else list(range(0, k.shape[1] - chunk_size + 1, chunk_size))
+    )
     keys, values = _heads(k, heads), _heads(v, heads)
 
     outs, lses = [], []
@@ -131,7 +145,7 @@ def naive_chunk_attention(
         logits = torch.einsum("blhd,bshd->blhs", q, keys[:, seen]) * scale
         if plus_one:
             logits = torch.cat([torch.zeros_like(logits[..., :1]), logits], 3)
-        p = logits.softmax(3)[..., int(plus_one):]
+        p = logits.softmax(3)[..., int(plus_one) :]
         outs.append(torch.einsum("blhs,bshd->blhd", p, values[:, seen]))
         lses.append(logits.logsumexp(3))
     counts = _rows(_heads(_counts(indices, len(start)), heads), query_block, length)
@@ -141,8 +155,11 @@ def naive_chunk_attention(
     out, lse = torch.stack(outs, 3), torch.stack(lses, 3)  # [B, L, Hq, C, D], [B, L, Hq, C]
 
     if weights is not None:
-        dense = _dense(_rows(_heads(weights, heads), query_block, length),
-                       _rows(_heads(indices, heads), query_block, length), counts.shape[3])
+        dense = _dense(
+            _rows(_heads(weights, heads), query_block, length),
+            _rows(_heads(indices, heads), query_block, length),
+            counts.shape[3],
+        )
         total = (dense[..., None] * out).sum(3)
         if local_out is not None:
             assert local_weight is not None
@@ -198,26 +215,62 @@ def naive_hsa(
     """
     heads, kv_heads = q_slc.shape[2], k.shape[2]
     asked = q.shape[2] if weight_heads == "query" else kv_heads
-    lo, hi = (x.to(q.device) for x in visible_range(
-        q.shape[1], landmarks.shape[1], chunk_size, q_offset=q_offset, window=window,
-        cu_seqlens_q=cu_seqlens_q, cu_seqlens_kv=cu_seqlens_kv, query_block=query_block,
-        batch=q.shape[0]))
-    start = (chunk_starts(cu_seqlens_kv, chunk_size) if cu_seqlens_kv is not None
-             else torch.arange(landmarks.shape[1]) * chunk_size)
+    lo, hi = (
+        x.to(q.device)
+        for x in visible_range(
+            q.shape[1],
+            landmarks.shape[1],
+            chunk_size,
+            q_offset=q_offset,
+            window=window,
+            cu_seqlens_q=cu_seqlens_q,
+            cu_seqlens_kv=cu_seqlens_kv,
+            query_block=query_block,
+            batch=q.shape[0],
+        )
+    )
+    start = (
+        chunk_starts(cu_seqlens_kv, chunk_size)
+        if cu_seqlens_kv is not None
+        else torch.arange(landmarks.shape[1]) * chunk_size
+    )
     selection = naive_retrieve(
-        q_slc, landmarks, lo, hi, top_k=top_k, normalize=normalize,
-        index_heads=index_heads or min(heads, kv_heads), weight_heads=max(heads, asked),
-        chunk_bias=chunk_bias, rank_scale=rank_scale,
-        local_lse=local_lse if normalize == "lse_mix" else None, noise=noise, indices=indices)
+        q_slc,
+        landmarks,
+        lo,
+        hi,
+        top_k=top_k,
+        normalize=normalize,
+        index_heads=index_heads or min(heads, kv_heads),
+        weight_heads=max(heads, asked),
+        chunk_bias=chunk_bias,
+        rank_scale=rank_scale,
+        local_lse=local_lse if normalize == "lse_mix" else None,
+        noise=noise,
+        indices=indices,
+    )
     out = naive_chunk_attention(
-        q, k, v, selection.indices, selection.weights, chunk_size=chunk_size, scale=scale,
-        local_out=local_out, local_weight=selection.local_weight, local_lse=local_lse,
-        query_block=query_block, chunk_start=start, plus_one=plus_one, hide_last=hide_last)
+        q,
+        k,
+        v,
+        selection.indices,
+        selection.weights,
+        chunk_size=chunk_size,
+        scale=scale,
+        local_out=local_out,
+        local_weight=selection.local_weight,
+        local_lse=local_lse,
+        query_block=query_block,
+        chunk_start=start,
+        plus_one=plus_one,
+        hide_last=hide_last,
+    )
     return out, selection
 
 
 def naive_gumbel(seed: int, batch: int, rows: int, heads: int, chunks: int) -> Tensor:
     """The selection noise, float64 [B, R, Hi, C], with Python integers one by one."""
+
     def mix(x: int) -> int:
         x ^= x >> 16
         x = x * 0x7FEB352D % 2**32
@@ -235,8 +288,16 @@ def naive_gumbel(seed: int, batch: int, rows: int, heads: int, chunks: int) -> T
 
 
 def _top_k(
-    scores: Tensor, lo: Tensor, hi: Tensor, k: int, heads: int, reduce: str,
-    row_lse: Tensor | None, noise: Tensor | None, force_first: int, force_last: int,
+    scores: Tensor,
+    lo: Tensor,
+    hi: Tensor,
+    k: int,
+    heads: int,
+    reduce: str,
+    row_lse: Tensor | None,
+    noise: Tensor | None,
+    force_first: int,
+    force_last: int,
 ) -> Tensor:
     """i32 [B, R, Hi, K], by sorting Python tuples row by row."""
     batch, rows, score_heads, _ = scores.shape
@@ -248,18 +309,24 @@ def _top_k(
         for r in range(rows):
             first, last = int(lo[b, r]), int(hi[b, r])
             for h in range(heads):
-                of_group = scores[b, r, h * group:(h + 1) * group]
-                value = {"max": of_group.amax(0), "sum": of_group.sum(0),
-                         "single": of_group[0]}[reduce]
+                of_group = scores[b, r, h * group : (h + 1) * group]
+                value = {"max": of_group.amax(0), "sum": of_group.sum(0), "single": of_group[0]}[
+                    reduce
+                ]
                 if noise is not None:
                     value = value + noise[b, r, h].to(value)
                 values = value.tolist()
                 ranked = sorted(
-                    ((c < first + force_first or c >= last - force_last, values[c], c)
-                     for c in range(first, last)), reverse=True)
-                best = sorted((c for forced, x, c in ranked[:k] if forced or x > -math.inf),
-                              reverse=True)
-                chosen[b, r, h, :len(best)] = torch.tensor(best, dtype=torch.int32)
+                    (
+                        (c < first + force_first or c >= last - force_last, values[c], c)
+                        for c in range(first, last)
+                    ),
+                    reverse=True,
+                )
+                best = sorted(
+                    (c for forced, x, c in ranked[:k] if forced or x > -math.inf), reverse=True
+                )
+                chosen[b, r, h, : len(best)] = torch.tensor(best, dtype=torch.int32)
     return chosen.to(scores.device)
 
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 
-def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor,
-                     scale: float) -> tuple[Tensor, Tensor]:
+def masked_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
     """(out [B, L, Hq, D], lse [B, L, Hq]) under a mask that broadcasts to [B, L, Hq, Lkv].
 
     A query that sees nothing gets 0 and -inf.
@@ -25,23 +26,25 @@ def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor,
     some = mask.any(3)
     logits = torch.where(mask | ~some[..., None], logits, -math.inf)
     out = torch.einsum("blhm,bmhd->blhd", logits.softmax(3), values)
-    return (torch.where(some[..., None], out, 0),
-            torch.where(some, logits.logsumexp(3), -math.inf))
+    return (torch.where(some[..., None], out, 0), torch.where(some, logits.logsumexp(3), -math.inf))
 
 
-def naive_gca(q: Tensor, k: Tensor, v: Tensor, q_slc: Tensor, landmarks: Tensor, *,
-              chunk: int, top_k: int) -> Tensor:
+def naive_gca(
+    q: Tensor, k: Tensor, v: Tensor, q_slc: Tensor, landmarks: Tensor, *, chunk: int, top_k: int
+) -> Tensor:
     """q_slc [B, R, Hr, Dr]: one retrieval query per block of `chunk` tokens (R = ceil(L/chunk))."""
     batch, length, heads, dim = q.shape
     rows, score_heads, score_dim = q_slc.shape[1:]
     out = []
     for b in range(batch):
         for r in range(rows):
-            block = q[b, r * chunk:(r + 1) * chunk]
+            block = q[b, r * chunk : (r + 1) * chunk]
             mixed = []
             for h in range(heads):
-                scores = (landmarks[b, :, h * landmarks.shape[2] // heads]
-                          @ q_slc[b, r, h * score_heads // heads]) / math.sqrt(score_dim)
+                scores = (
+                    landmarks[b, :, h * landmarks.shape[2] // heads]
+                    @ q_slc[b, r, h * score_heads // heads]
+                ) / math.sqrt(score_dim)
                 chosen = torch.topk(scores[:r], min(top_k, r)).indices if r else []
                 total = torch.zeros_like(block[:, h])
                 for c in chosen:
@@ -55,8 +58,18 @@ def naive_gca(q: Tensor, k: Tensor, v: Tensor, q_slc: Tensor, landmarks: Tensor,
     return torch.cat(out).reshape(batch, length, heads, dim)
 
 
-def naive_hils(q: Tensor, k: Tensor, v: Tensor, q_slc: Tensor, landmarks: Tensor, bias: Tensor, *,
-               chunk: int, top_k: int, window: int) -> Tensor:
+def naive_hils(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_slc: Tensor,
+    landmarks: Tensor,
+    bias: Tensor,
+    *,
+    chunk: int,
+    top_k: int,
+    window: int,
+) -> Tensor:
     """Per query head one mix of chosen chunks and the sliding window; chunks chosen per KV head.
 
     q_slc [B, L, Hq, Dr], landmarks [B, C, H, Dr], bias [B, C, H]. Chunks wholly in the window, or
@@ -73,16 +86,21 @@ def naive_hils(q: Tensor, k: Tensor, v: Tensor, q_slc: Tensor, landmarks: Tensor
             seen = [c for c in range(chunks) if (c + 1) * chunk <= i and c * chunk <= i - window]
             for g in range(kv_heads):
                 members = range(g * group, (g + 1) * group)
-                scores = torch.stack([
-                    q_slc[b, i, h] @ landmarks[b, :, g].T / math.sqrt(q_slc.shape[3])
-                    + bias[b, :, g] for h in members])
+                scores = torch.stack(
+                    [
+                        q_slc[b, i, h] @ landmarks[b, :, g].T / math.sqrt(q_slc.shape[3])
+                        + bias[b, :, g]
+                        for h in members
+                    ]
+                )
                 best = sorted(seen, key=lambda c: -float(scores[:, c].detach().max()))[:top_k]
                 for row, h in enumerate(members):
                     logits = torch.stack([scores[row, c] for c in best] + [local_lse[b, i, h]])
                     mix = logits.softmax(0)
                     out[b, i, h] = mix[-1] * local[b, i, h] + sum(
                         mix[n] * _one_chunk(q[b, i, h], k[b, :, g], v[b, :, g], c, chunk)
-                        for n, c in enumerate(best))
+                        for n, c in enumerate(best)
+                    )
     return out
 
 
@@ -94,17 +112,28 @@ def naive_moba(q: Tensor, k: Tensor, v: Tensor, *, chunk: int, top_k: int) -> Te
     for b in range(batch):
         for t in range(length):
             own = t // chunk
-            mask[b, t, :, own * chunk:t + 1] = True
+            mask[b, t, :, own * chunk : t + 1] = True
             for h in range(heads):
-                gate = [float(q[b, t, h].detach() @ keys[b, c * chunk:(c + 1) * chunk, h].mean(0))
-                        for c in range(own)]
+                gate = [
+                    float(q[b, t, h].detach() @ keys[b, c * chunk : (c + 1) * chunk, h].mean(0))
+                    for c in range(own)
+                ]
                 for c in sorted(range(own), key=lambda c: -gate[c])[:top_k]:
-                    mask[b, t, h, c * chunk:(c + 1) * chunk] = True
+                    mask[b, t, h, c * chunk : (c + 1) * chunk] = True
     return masked_attention(q, k, v, mask, 1 / math.sqrt(dim))[0]
 
 
-def naive_nsa_selected(q: Tensor, k: Tensor, v: Tensor, compressed: Tensor, *, chunk: int,
-                       top_k: int, force_first: int = 0, force_last: int = 0) -> Tensor:
+def naive_nsa_selected(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    compressed: Tensor,
+    *,
+    chunk: int,
+    top_k: int,
+    force_first: int = 0,
+    force_last: int = 0,
+) -> Tensor:
     """One softmax over the chunks with the largest group sum of compression probabilities.
 
     compressed [B, C, H, D]: the compression branch's keys, one per chunk.
@@ -113,17 +142,27 @@ def naive_nsa_selected(q: Tensor, k: Tensor, v: Tensor, compressed: Tensor, *, c
     return masked_attention(q, k, v, mask, 1 / math.sqrt(q.shape[3]))[0]
 
 
-def naive_infllm_v2(q: Tensor, k: Tensor, v: Tensor, summary: Tensor, *, chunk: int, top_k: int,
-                    force_first: int = 1, force_last: int = 1) -> Tensor:
+def naive_infllm_v2(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    summary: Tensor,
+    *,
+    chunk: int,
+    top_k: int,
+    force_first: int = 1,
+    force_last: int = 1,
+) -> Tensor:
     """As NSA's, with the first and last past chunks always in, and the incomplete one seen too."""
     mask = _by_group_probability(q, summary, chunk, top_k, force_first, force_last)
     for t in range(q.shape[1]):
-        mask[:, t, :, t // chunk * chunk:t + 1] = True
+        mask[:, t, :, t // chunk * chunk : t + 1] = True
     return masked_attention(q, k, v, mask, 1 / math.sqrt(q.shape[3]))[0]
 
 
-def _by_group_probability(q: Tensor, summary: Tensor, chunk: int, top_k: int, force_first: int,
-                          force_last: int) -> Tensor:
+def _by_group_probability(
+    q: Tensor, summary: Tensor, chunk: int, top_k: int, force_first: int, force_last: int
+) -> Tensor:
     batch, length, heads, dim = q.shape
     kv_heads, group = summary.shape[2], q.shape[2] // summary.shape[2]
     mask = torch.zeros(batch, length, heads, length, dtype=torch.bool)
@@ -137,7 +176,7 @@ def _by_group_probability(q: Tensor, summary: Tensor, chunk: int, top_k: int, fo
                 forced = {c for c in range(past) if c < force_first or c >= past - force_last}
                 ranked = sorted(range(past), key=lambda c: (c not in forced, -p[c]))
                 for c in ranked[:top_k]:
-                    mask[b, t, members, c * chunk:(c + 1) * chunk] = True
+                    mask[b, t, members, c * chunk : (c + 1) * chunk] = True
     return mask
 
 

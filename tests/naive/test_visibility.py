@@ -13,8 +13,9 @@ from tests.naive import chunk_starts, visible_range
 @pytest.mark.parametrize("query_block", [1, 8])
 def test_closed_form(window: int | None, q_offset: int, query_block: int) -> None:
     chunk, chunks = 8, 5
-    lo, hi = visible_range(60, chunks, chunk, q_offset=q_offset, window=window,
-                           query_block=query_block, batch=2)
+    lo, hi = visible_range(
+        60, chunks, chunk, q_offset=q_offset, window=window, query_block=query_block, batch=2
+    )
     t = torch.arange(0, 60, query_block) + q_offset
     expected = t // chunk
     if window is not None:

@@ -42,8 +42,11 @@ def visible_range(
     for begin, end, first, count in sequences:
         for i in range(begin, end):
             t = q_offset + i - begin
-            seen = [first + c for c in range(count) if (c + 1) * chunk <= t
-                    and (window is None or c * chunk <= t - window)]
+            seen = [
+                first + c
+                for c in range(count)
+                if (c + 1) * chunk <= t and (window is None or c * chunk <= t - window)
+            ]
             assert seen == list(range(seen[0], seen[0] + len(seen))) if seen else True
             ranges.append((seen[0], seen[-1] + 1) if seen else (0, 0))
     rows = torch.tensor(ranges[::query_block], dtype=torch.int32).reshape(-1, 2)
@@ -53,7 +56,9 @@ def visible_range(
 
 def chunk_starts(cu_seqlens_kv: Sequence[int], chunk: int) -> Tensor:
     """i32 [C]: the kv token at which each chunk of the packed sequences starts."""
-    starts = [begin + c * chunk
-              for begin, end in pairwise(cu_seqlens_kv)
-              for c in range((end - begin) // chunk)]
+    starts = [
+        begin + c * chunk
+        for begin, end in pairwise(cu_seqlens_kv)
+        for c in range((end - begin) // chunk)
+    ]
     return torch.tensor(starts, dtype=torch.int32)

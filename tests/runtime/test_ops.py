@@ -242,3 +242,17 @@ def test_a_call_is_deterministic() -> None:
     ]
     assert torch.equal(calls[0][0], calls[1][0])
     assert all(torch.equal(a, b) for a, b in zip(calls[0][1], calls[1][1], strict=True))
+
+
+def test_a_compiled_call_takes_changing_seeds_and_returns_the_selection() -> None:
+    inputs = hsa_inputs(70)
+
+    def call(seed: int, **tensors: Tensor) -> tuple[Tensor, Selection]:
+        return hsa_attention(**tensors, **OPTIONS, noise_seed=seed, return_selection=True)
+
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
+    for seed in (3, 4, -1, 2**31):
+        out, selection = compiled(seed, **inputs)
+        expected, chosen = call(seed, **inputs)
+        torch.testing.assert_close(out, expected)
+        assert torch.equal(selection.indices, chosen.indices)

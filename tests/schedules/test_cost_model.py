@@ -15,7 +15,8 @@ H100 = hardware.named("nvidia_h100_80gb_hbm3")
 def test_work_of_attention_is_what_the_formula_says() -> None:
     problem, sizes = make("attend", tokens=32768)
     todo = cost_model.work(problem, sizes)
-    assert todo.flops == 4 * 32768 * 16 * 128 * 32 * 64
+    mean_slots = sum(min(32, token // 64) for token in range(32768)) / 32768
+    assert todo.flops == pytest.approx(4 * 32768 * 16 * 128 * 64 * mean_slots)
     q = 32768 * 16 * 128 * 2
     kv = 2 * 32768 * 128 * 2
     indices_and_weights = 2 * 32768 * 32 * 4
@@ -26,7 +27,9 @@ def test_work_of_attention_is_what_the_formula_says() -> None:
 
 def test_few_chunks_mean_few_slots() -> None:
     problem, sizes = make("attend", tokens=512)
-    assert cost_model.work(problem, sizes).slots == 512 * 8
+    assert cost_model.work(problem, sizes).slots == sum(token // 64 for token in range(512))
+    assert cost_model.mean_slots(32, 1000, 1) == 32
+    assert cost_model.mean_slots(32, 10, 4) == 10
 
 
 @pytest.mark.parametrize("device", [*hardware.ROWS, "cpu"])
@@ -57,7 +60,7 @@ def test_token_order_is_bound_by_l2_traffic_on_a_gpu() -> None:
     problem, sizes = make("attend", tokens=32768)
     found = cost_model.predict(problem, generic("attend", "triton"), sizes, H100)
     assert found.bound == "l2"
-    assert found.l2_bytes > 32768 * 32 * 2 * 64 * 128 * 2
+    assert found.l2_bytes > 0.9 * 32768 * 32 * 2 * 64 * 128 * 2
     # Measured once on an H100 with random selections: 4.0 ms.
     assert 2e-3 < found.seconds < 8e-3
 

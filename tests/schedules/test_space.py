@@ -90,8 +90,9 @@ def test_a_program_that_does_not_fit_the_device_is_refused() -> None:
     assert caught.value.kind == "shared_memory"
     space.check(problem, whole, "triton")
     grads, _ = make("attend_grad_kv", head_dim=256, chunk=128)
+    roomy = dataclasses.replace(H100, shared_per_block=1 << 20)
     with pytest.raises(IllegalSchedule, match="accumulator registers") as caught:
-        space.check(grads, generic("attend_grad_kv", "triton"), "triton", H100)
+        space.check(grads, generic("attend_grad_kv", "triton"), "triton", roomy)
     assert caught.value.kind == "registers"
 
 

@@ -76,10 +76,10 @@ def model_ms(schedule: Schedule) -> float:
 
 
 class FakeBench:
-    """Times by `model_ms`; misbehaves as the task tells for a value of `pairs` or a schedule's text.
+    """Times by `model_ms`, and misbehaves as the task tells.
 
-    Task: {"plant": {"<pairs or schedule>": "hang" | "exit" | "wrong" | "raise" | "illegal" | "cuda"},
-    "sleep": seconds per candidate, "log": file that takes one line per evaluation}.
+    Task: {"plant": {value of `pairs` or a schedule's text: "hang", "exit", "wrong", "raise",
+    "illegal" or "cuda"}, "sleep": seconds per candidate, "log": file that takes a line each}.
     """
 
     def setup(self, task: dict[str, Any]) -> dict[str, Any]:

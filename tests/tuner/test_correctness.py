@@ -203,7 +203,8 @@ def test_shapes_by_name_and_spelled_out() -> None:
     shape = parse_shape("L=4096,Hq=16,H=2,D=64,S=64,K=16", "fp32")
     assert (shape.Lkv, shape.C, shape.Hr, shape.Dr, shape.Hi, shape.Hw) == (4096, 64, 2, 64, 2, 2)
     assert shape.dtype == "fp32"
-    assert [s.name for s in parse_shapes([], "cpu")] == ["tiny", "cpu2k"]
+    assert [s.name for s in parse_shapes([], "cpu")] == ["tiny"]
+    assert [s.name for s in parse_shapes([], "cpu", 3)] == ["tiny", "cpu2k"]
     assert [s.name for s in parse_shapes(["a8,g4", "a8"], "cuda")] == ["a8", "g4"]
     per_query = parse_shape("L=64,Hq=8,H=2,D=32,S=16,K=4,Hr=8")
     assert (per_query.Hi, per_query.Hw) == (2, 8)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from hsa_compiler.tuner.effort import EFFORTS
-from hsa_compiler.tuner.measure import MIN_ROUNDS, CpuClock, Timing, race, screen
+from hsa_compiler.tuner.measure import MIN_ROUNDS, CpuClock, CudaClock, Timing, race, screen
 from hsa_compiler.tuner.verdict import Gain, decide, fastest, paired_gain
 
 QUICK = EFFORTS["quick"]
@@ -66,13 +69,18 @@ def test_cpu_clock_repeats_what_is_too_short_to_time() -> None:
 
 def test_race_interleaves_and_cancels_drift() -> None:
     clock = ScriptedClock(drift=0.01)
-    times = race({"a": takes(1.0), "b": takes(1.1)}, clock, rounds=20, seconds=60)
+    times = race({"a": takes(1.0), "b": takes(1.1)}, clock, 20, seconds=60, min_seconds=0)
     assert len(times["a"]) == len(times["b"]) == 20
     ratios = [b / a for a, b in zip(times["a"], times["b"], strict=True)]
     assert ratios == pytest.approx([1.1] * 20)
     rounds = [clock.calls[2 + 4 * at : 6 + 4 * at] for at in range(20)]
     assert all(round_[0] == round_[3] and round_[1] == round_[2] for round_ in rounds)
     assert {round_[0] for round_ in rounds} == {1.0, 1.1}
+
+
+def test_a_race_of_short_kernels_lasts_long_enough() -> None:
+    times = race({"a": takes(1.0)}, ScriptedClock(), rounds=8, seconds=60, min_seconds=0.05)
+    assert len(times["a"]) > 8
 
 
 def test_race_out_of_time_still_has_enough_rounds() -> None:
@@ -126,3 +134,31 @@ def test_verdict_without_a_planned_schedule() -> None:
     assert decide(times, "winner", "generic", None) == "winner"
     assert decide(times, "generic", "generic", None) == "generic"
     assert decide(times, "winner", None, None) == "winner"
+
+
+def test_cuda_clock_queues_everything_behind_an_idle_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            done.append("record")
+
+        def elapsed_time(self, end: Event) -> float:
+            assert done[-1] == "synchronize", "read before the device was done"
+            return 1.5
+
+    properties = SimpleNamespace(L2_cache_size=1 << 20, clock_rate=2_000_000)
+    cuda = torch.cuda
+    monkeypatch.setattr(cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(cuda, "Event", Event)
+    monkeypatch.setattr(cuda, "_sleep", lambda cycles: done.append("sleep"))
+    monkeypatch.setattr(cuda, "synchronize", lambda device: done.append("synchronize"))
+    clock = CudaClock(torch.device("cpu"))
+    assert clock.samples([lambda: done.append("run")] * 2) == [1.5, 1.5]
+    assert done == ["sleep", *["record", "run", "record"] * 2, "synchronize"]

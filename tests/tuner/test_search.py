@@ -174,3 +174,18 @@ def test_a_storage_that_cannot_be_opened_is_an_input_error(tmp_path: Path) -> No
         open_storage(str(tmp_path / "file" / "journal"))
     with pytest.raises(InputError, match="--storage 'nonsense://x'"):
         open_storage("nonsense://x")
+
+
+def test_any_optuna_storage_serves(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    study = open_study(open_storage(url), "attend/x", resume=False).study
+    search = Search(small_space(), study, starts=[PLANNED], trials=5)
+    candidate = search.next()
+    assert candidate is not None
+    search.fail(candidate, "crash", "signal SIGSEGV")
+    run(search, limit=2)
+    again = open_study(open_storage(url), "attend/x", resume=True).study
+    resumed = Search(small_space(), again, starts=[PLANNED], trials=5)
+    assert resumed.trials == 3
+    assert resumed.failure_of(PLANNED) == "crash: signal SIGSEGV"
+    assert len(run(resumed)) == 2

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hsa_compiler.configs import ConfigStore, load_config
-from hsa_compiler.errors import InputError
+from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules.hardware import host_cpu
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.tuner import session
@@ -202,6 +202,12 @@ def test_an_interrupted_run_resumes(
     anew = SilentView()
     session.run(request(tmp_path), anew)
     assert any("tuning anew" in note for note in anew.notes)
+
+
+def test_an_output_folder_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        session.run(request(tmp_path, out=tmp_path / "file" / "out"), SilentView())
 
 
 def test_bad_requests_say_what_is_allowed(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def arguments(folder: Path, *more: str) -> list[str]:
     files = ["--out", str(folder / "out"), "--storage", str(folder / "journal")]
-    what = ["--device", "cpu", "--kernels", "weigh,select", "--shapes", SHAPE]
+    what = ["--device", "cpu", "--kernels", "weigh,attend", "--shapes", SHAPE]
     return ["autotune", *what, *files, *more]
 
 
@@ -35,7 +35,7 @@ def show(folder: Path, terminal: bool) -> str:
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=160)
     with Progress(console) as progress:
-        session.run(request(folder, kernels=("weigh",)), progress)
+        session.run(request(folder, kernels=("attend",)), progress)
     return file.getvalue()
 
 
@@ -46,16 +46,16 @@ def test_plain_lines_where_there_is_no_terminal(
     text = show(tmp_path, terminal=False)
     assert "\x1b" not in text
     lines = text.splitlines()
-    assert any(line.startswith("[1/1] weigh probe: search, ") for line in lines)
+    assert any(line.startswith("[1/1] attend probe: search, ") for line in lines)
     assert any("best 1 ms (1.00x the default's speed)" in line for line in lines)
     assert any(line.rstrip().endswith("s left") for line in lines)
-    assert lines[-1].startswith("weigh probe: 1 ms, the planned schedule stands")
+    assert lines[-1].startswith("attend probe: 1 ms, the planned schedule stands")
 
 
 def test_live_view_on_a_terminal(tmp_path: Path) -> None:
     text = show(tmp_path, terminal=True)
-    assert "weigh probe: race" in text
-    assert "weigh probe: 1 ms, the planned schedule stands" in text
+    assert "attend probe: race" in text
+    assert "attend probe: 1 ms, the planned schedule stands" in text
 
 
 def test_the_command_prints_a_table_and_the_files(
@@ -72,7 +72,7 @@ def test_the_command_prints_a_table_and_the_files(
 def test_json_stands_alone_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(tmp_path, "--json", "--seed", "3")) == 0
     data = json.loads(capsys.readouterr().out)
-    assert {result["kernel"] for result in data["results"]} == {"weigh", "select"}
+    assert {result["kernel"] for result in data["results"]} == {"weigh", "attend"}
     assert len(data["files"]) == 2
     assert data["results"][0]["entry"]["seed"] == 3
     assert data["interrupted"] is False
