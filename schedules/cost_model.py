@@ -166,6 +166,8 @@ def predict(
     todo = work(problem, sizes)
     held = footprint(shape, schedule, backend)
     programs, read = _traffic(shape, schedule, sizes, chunk_count(problem, sizes), todo)
+    # Without a single chunk or row nothing is launched, but schedules must still be ranked.
+    programs = max(programs, 1.0)
     l2_bytes = todo.bytes + read
     dram_bytes = todo.bytes + _misses(shape, sizes, todo, read, hardware, union)
     flops = todo.flops * held.padded_rows / held.rows * _recomputed(shape, schedule)

@@ -239,6 +239,30 @@ def legal_default(problem: Problem, backend: str, hardware: Hardware | None = No
     return default
 
 
+def smaller_schedules(problem: Problem, backend: str) -> list[Schedule]:
+    """What to try, in order, when a schedule turns out too large for a device: the literal
+    default, the same with half the tiles, and the smallest tiles of all."""
+    default = generic(problem.kind, backend)
+    chunk = chunk_size(problem.group.program)
+    read = KNOBS[problem.kind].names(backend)
+
+    def shrunk(divisor: int) -> Schedule:
+        changes: dict[str, Any] = {"stages": 1} if "stages" in read else {}
+        for name in ("tokens", "chunk_block", "dim_block", "pairs"):
+            if name in read:
+                values = allowed(problem.kind, backend, name)
+                limit = getattr(default, name) // divisor
+                changes[name] = max([v for v in values if v <= limit], default=min(values))
+        if "chunk_tile" in read:
+            tiles = [t for t in allowed(problem.kind, backend, "chunk_tile") if 0 < t < chunk]
+            limit = chunk // divisor
+            changes["chunk_tile"] = max([t for t in tiles if t <= limit], default=min(tiles, default=0))
+        return normal(problem, backend, default.replace(**changes))
+
+    candidates = (adapted(problem, default), shrunk(2), shrunk(1 << 10))
+    return list(dict.fromkeys(candidates))
+
+
 def adapted(problem: Problem, schedule: Schedule) -> Schedule:
     """A schedule of another shape class for this problem: a sub-tile as large as the chunk becomes
     the whole chunk."""

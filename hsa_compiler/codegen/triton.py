@@ -151,10 +151,9 @@ class _Printer:
             self.line(depth, f"{stmt.index.name} = {start}")
             inner = depth
         else:
-            stages = f", num_stages={stmt.stages}" if stmt.stages > 1 else ""
-            bounds = f"{start}, {stop}, {stmt.step}{stages}"
-            kind = "tl.range" if stages else "range"
-            self.line(depth, f"for {stmt.index.name} in {kind}({bounds}):")
+            # Stated for every loop: an inner loop must not take up the kernel's own depth.
+            bounds = f"{start}, {stop}, {stmt.step}, num_stages={stmt.stages}"
+            self.line(depth, f"for {stmt.index.name} in tl.range({bounds}):")
             inner = depth + 1
         for body_stmt in stmt.body:
             self.statement(body_stmt, inner)

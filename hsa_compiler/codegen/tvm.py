@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hsa_compiler.codegen import tvm_build
-from hsa_compiler.codegen.tvm_build import MODULE_START, TVMLaunch
+from hsa_compiler.codegen.tvm_build import MODULE_START as MODULE_START
+from hsa_compiler.codegen.tvm_build import TVMLaunch
 from hsa_compiler.codegen.tvm_printer import KernelPrinter
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import Schedule

@@ -3,7 +3,12 @@ TVM, and only when something is built."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +24,7 @@ from hsa_compiler.tile.ir import Kernel, TileProgram
 
 Launch = Callable[[Mapping[str, torch.Tensor], Mapping[str, int], tuple[int, ...]], None]
 
+_LOG = logging.getLogger(__name__)
 #: Where the part of a generated file begins that TVM parses.
 MODULE_START = "@I.ir_module"
 _VIEWS = {"uint16": torch.uint16, "uint8": torch.uint8}
@@ -26,27 +32,38 @@ _VIEWS = {"uint16": torch.uint16, "uint8": torch.uint8}
 _PIPELINE = "tirx"
 
 
-def import_tvm(threads: int | None = None) -> Any:
-    """The tvm module, with `threads` worker threads; `BackendError` where it is not installed."""
+def import_tvm() -> Any:
+    """The tvm module; `BackendError` where it is not installed.
+
+    TVM reads the size of its thread pool when it first uses it, and takes half of the cores where
+    it suspects hyper-threads: it is told to take all. Its threads are not bound to cores, where
+    they would wait behind other processes. Either variable may be set by the user instead.
+    """
+    os.environ.setdefault("TVM_NUM_THREADS", str(_cores()))
+    os.environ.setdefault("TVM_BIND_THREADS", "0")
     try:
         import tvm
-        import tvm_ffi
     except ImportError as error:
         raise BackendError(
             "TVM is not installed; it runs the kernels on CPUs: pip install 'apache-tvm>=0.27'"
         ) from error
-    if threads is not None and tvm_ffi.get_global_func("runtime.NumThreads")() != threads:
-        tvm_ffi.get_global_func("runtime.config_threadpool")(1, threads)
     return tvm
 
 
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def host_target(threads: int | None = None) -> Target:
-    """This machine's CPU, with all its cores or `threads` of them."""
+    """This machine's CPU and `threads` threads: by default as many as TVM was told to have."""
     tvm = import_tvm()
+    cpu = str(tvm.target.codegen.llvm_get_system_cpu())
     if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        threads = threads or os.cpu_count() or 1
-    return Target("tvm", str(tvm.target.codegen.llvm_get_system_cpu()), threads)
+        told = os.environ["TVM_NUM_THREADS"]
+        threads = int(told) if told.isdigit() and int(told) > 0 else _cores()
+    return Target("tvm", cpu, threads)
 
 
 @dataclass(frozen=True)
@@ -74,16 +91,57 @@ class TVMLaunch:
 def load(
     path: Path, program: TileProgram, schedule: Schedule, target: Target
 ) -> tuple[TVMLaunch, ...]:
-    """Compile a generated file; one launch per kernel of `program`.
+    """Compile a generated file, or load what was compiled from the same text before; one launch
+    per kernel of `program`.
 
     Raises `BackendError` where TVM is missing or refuses the file.
     """
-    tvm = import_tvm(target.threads)
+    tvm = import_tvm()
     text = path.read_text(encoding="utf-8")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    library = path.with_name(f"{path.stem}.{digest}.so")
+    module = _load_library(tvm, library)
+    if module is None:
+        module = _compile(tvm, path, text, target)
+        _keep_library(module, library)
+    return tuple(TVMLaunch(module[kernel.name], kernel) for kernel in program.kernels)
+
+
+def _compile(tvm: Any, path: Path, text: str, target: Target) -> Any:
     try:
         module = tvm.script.from_source(text[text.index(MODULE_START) :])
         llvm = tvm.target.Target({"kind": "llvm", "mcpu": target.arch})
-        built = tvm.compile(module, target=llvm, tir_pipeline=_PIPELINE)
+        return tvm.compile(module, target=llvm, tir_pipeline=_PIPELINE).mod
     except Exception as error:  # TVM raises many kinds; all mean that the file does not build
         raise BackendError(f"TVM could not build {path} for {target}: {error}") from error
-    return tuple(TVMLaunch(built[kernel.name], kernel) for kernel in program.kernels)
+
+
+# -- compiled kernels, kept beside their source -------------------------------------------------
+def _load_library(tvm: Any, library: Path) -> Any:
+    """The module in a shared library; None where there is none, or one that does not load."""
+    if not library.is_file():
+        return None
+    try:
+        os.utime(library)
+        return tvm.runtime.load_module(str(library))
+    except (OSError, RuntimeError) as error:
+        _LOG.warning("compiling again: %s does not load (%s)", library, error)
+        return None
+
+
+def _keep_library(module: Any, library: Path) -> None:
+    """Link a compiled module, where there is a C compiler to link with: reading it back takes
+    milliseconds. Without one, or in a folder that cannot be written, every process compiles."""
+    linker = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if linker is None:
+        return
+    try:
+        with tempfile.TemporaryDirectory(dir=library.parent, prefix=".new-") as folder:
+            object_file, linked = Path(folder, "kernel.o"), Path(folder, "kernel.so")
+            module.write_to_file(str(object_file), "o")
+            command = [linker, "-shared", "-o", str(linked), str(object_file)]
+            done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+            if done.returncode == 0:
+                os.replace(linked, library)
+    except (OSError, subprocess.SubprocessError) as error:
+        _LOG.debug("%s is not kept: %s", library, error)

@@ -60,9 +60,7 @@ class Index:
 class Elements:
     """Evaluates operands at places; see `element`."""
 
-    def __init__(
-        self, layout: Layout, writer: Writer, scalar: Callable[[Operand, str], X]
-    ) -> None:
+    def __init__(self, layout: Layout, writer: Writer, scalar: Callable[[Operand, str], X]) -> None:
         self.layout, self.uses, self.writer = layout, layout.uses, writer
         self.scalar = scalar
         self.stored = layout.places.stored

@@ -115,9 +115,7 @@ class Linearizer:
             return self._arithmetic(op, args[0], args[1], wide, len(x.shape)) or opaque
         return opaque
 
-    def _arithmetic(
-        self, op: str, x: Operand, y: Operand, dtype: str, rank: int
-    ) -> Linear | None:
+    def _arithmetic(self, op: str, x: Operand, y: Operand, dtype: str, rank: int) -> Linear | None:
         a, b = self(x, dtype), self(y, dtype)
         if dtype == "int64":
             a, b = a.widened(), b.widened()

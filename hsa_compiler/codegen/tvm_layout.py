@@ -79,7 +79,9 @@ class Layout:
         dtype = COMPUTE[owner.dtype]
         # Vectors of bool have no memory form in TVM: they are stored as numbers.
         dtype = "int32" if dtype == "bool" else dtype
-        return Buffer(owner.name, dtype, owner.shape or (1,), self._orders[owner])
+        # One letter is a loop variable of the printer, which would hide the buffer.
+        name = owner.name if len(owner.name) > 1 else f"{owner.name}_tile"
+        return Buffer(name, dtype, owner.shape or (1,), self._orders[owner])
 
     # -- sharing memory -------------------------------------------------------------------------
     def owner(self, var: Var) -> Var:
@@ -245,8 +247,8 @@ class Layout:
         for let, lanes in self.lanes.items():
             self._orders.setdefault(self.owner(let.var), COL if lanes == "m" else ROW)
         for var in self.stored():
-            let = self.uses.let(var)
-            if let is not None and let.op == "merge_top_k":
+            maker = self.uses.let(var)
+            if maker is not None and maker.op == "merge_top_k":
                 rows = var.shape[0]
                 self._orders.setdefault(self.owner(var), COL if rows % 4 == 0 else ROW)
 

@@ -57,9 +57,9 @@ def operands(stmt: Stmt) -> tuple[Operand, ...]:
 class _UnwrapLoops:
     """Before -> after::
 
-        for i in range(0, 64, 64), acc = zero:      acc_2 = dot(q, k, zero)
-            acc_2 = dot(q, k, acc)              ->
-            yield acc_2
+    for i in range(0, 64, 64), acc = zero:      acc_2 = dot(q, k, zero)
+        acc_2 = dot(q, k, acc)              ->
+        yield acc_2
     """
 
     def __init__(self) -> None:

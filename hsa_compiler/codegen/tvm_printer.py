@@ -42,7 +42,7 @@ from hsa_compiler.tile.ir import (
 )
 
 #: Loop variables of the printer itself; tile variables get other names.
-_RESERVED = ("m", "n", "k", "u", "x", "y", "j", "tid", "pid")
+_RESERVED = ("m", "n", "k", "u", "r", "x", "y", "j", "tid", "pid")
 _GRID = ("grid_0", "grid_1", "grid_2")
 
 
@@ -81,7 +81,8 @@ class KernelPrinter:
             dtype = STORAGE[p.dtype]
             args = f'{p.name}_ptr, (n_{p.name},), "{dtype}", align={BYTES[dtype]}'
             lines.append(f"    p_{p.name} = T.match_buffer({args})")
-        lines.append(f"    for tid in T.parallel({threads}):")
+        kind = "T.parallel" if threads > 1 else "range"
+        lines.append(f"    for tid in {kind}({threads}):")
         lines += [f"        {line}" for line in self._allocations()]
         programs = f"({' * '.join(grid)} - tid + {threads - 1}) // {threads}"
         lines.append(f"        for j in range({programs}):")

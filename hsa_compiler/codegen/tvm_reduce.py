@@ -100,9 +100,7 @@ class _Reduction:
         )
         self.tiles.assign(out, (kept,), total)
 
-    def along_lanes(
-        self, place_in: Callable[[tuple[At, ...]], tuple[At, ...]], vector: bool
-    ) -> X:
+    def along_lanes(self, place_in: Callable[[tuple[At, ...]], tuple[At, ...]], vector: bool) -> X:
         """Lanes along the axis that goes: partial results per lane, combined at the end."""
         total: X | None = None
         for start, count, lanes in self.tiles.pieces(self.source.shape[self.axis], vector):

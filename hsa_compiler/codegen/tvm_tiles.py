@@ -114,10 +114,10 @@ class Tiles:
             yield At(tx.add(step, first), lanes, depth)
 
     @contextmanager
-    def unrolled(self, count: int) -> Iterator[X]:
+    def unrolled(self, count: int, name: str = "u") -> Iterator[X]:
         """A loop that is unrolled, so that its places in scratch buffers are numbers."""
         if count == 1:
             yield ZERO
             return
-        with self.writer.block(f"for u in T.unroll({count}):"):
-            yield tx.name("u", "int32")
+        with self.writer.block(f"for {name} in T.unroll({count}):"):
+            yield tx.name(name, "int32")

@@ -59,6 +59,16 @@ def print_transposed(
     def place(along: At, across: At) -> tuple[At, ...]:
         return (along, across) if first == 0 else (across, along)
 
+    def exchange(now: list[str], then: list[str]) -> None:
+        for part in (0, 1):
+            with tiles.unrolled(half // 2) as u:
+                source = tx.add(u, tx.const(part * half // 2, "int32"))
+                pair = interleaved(vector(now[0], source), vector(now[1], source))
+                twice = tx.mul(u, tx.const(2, "int32"))
+                for odd, value in enumerate(pair):
+                    number = tx.add(twice, tx.const(odd, "int32"))
+                    tiles.set(vector(then[part], number), value)
+
     counts = [n // width for n in shape]
     with (
         tiles.loop("m", counts[first], lanes=width) as along,
@@ -70,16 +80,15 @@ def print_transposed(
                 row = At(tx.add(across.base, number), 1, writer.depth)
                 tiles.set(vector(names[part], u), read(place(along, row)))
         now, then = names[:2], names[2:]
-        for _ in range(width.bit_length() - 1):
-            for part in (0, 1):
-                with tiles.unrolled(half // 2) as u:
-                    source = tx.add(u, tx.const(part * half // 2, "int32"))
-                    pair = interleaved(vector(now[0], source), vector(now[1], source))
-                    twice = tx.mul(u, tx.const(2, "int32"))
-                    for odd, value in enumerate(pair):
-                        number = tx.add(twice, tx.const(odd, "int32"))
-                        tiles.set(vector(then[part], number), value)
-            now, then = then, now
+        rounds = width.bit_length() - 1
+        if rounds % 2 == 0:
+            with tiles.unrolled(rounds // 2, "r"):
+                exchange(now, then)
+                exchange(then, now)
+        else:
+            for _ in range(rounds):
+                exchange(now, then)
+                now, then = then, now
         for part in (0, 1):
             with tiles.unrolled(half) as u:
                 number = tx.add(u, tx.const(part * half, "int32"))

@@ -95,8 +95,6 @@ class Uses:
     def in_order(self) -> list[For]:
         """All loops by where they begin."""
         starts = {
-            info.source: info.place
-            for info in self.infos.values()
-            if isinstance(info.source, For)
+            info.source: info.place for info in self.infos.values() if isinstance(info.source, For)
         }
         return sorted(starts, key=lambda loop: starts[loop])

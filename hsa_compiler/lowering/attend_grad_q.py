@@ -190,8 +190,7 @@ class _GradQ:
         per_row = shape.weight_heads > shape.programs
         width = shape.query_heads if per_row else shape.programs
         if width == shape.weight_heads and shape.query_block == 1:
-            if k > 1:
-                self.zeroed.append(role)
+            self.zeroed.append(role)
             return low.result(self.b, op, role), width
         size = Size.of("B") * "L" * (width * k)
         space = Workspace(f"{role}_parts", "fp32", size, zeroed=True)

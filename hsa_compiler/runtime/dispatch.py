@@ -21,9 +21,9 @@ from hsa_compiler.errors import BackendError, InputError
 from hsa_compiler.ir import KernelGroup
 from hsa_compiler.runtime import record
 from hsa_compiler.schedules import hardware
-from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
-from hsa_compiler.schedules.schedule import IllegalSchedule
+from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+from hsa_compiler.schedules.space import smaller_schedules
 
 if TYPE_CHECKING:
     from hsa_compiler.compiler import CompiledKernel
@@ -34,16 +34,57 @@ log = logging.getLogger("hsa_compiler.runtime")
 PACKAGES = {"triton": ("triton", "triton"), "tvm": ("tvm", "apache-tvm")}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Dispatched:
-    """A kernel ready to launch, and the choice that led to it."""
+    """A kernel ready to launch, the choice that led to it, and what to try if it does not fit.
+
+    Triton learns what a kernel really needs when it compiles it, at the first launch; a schedule
+    that turns out too large for the device is replaced by the next of `fallbacks`, with a warning.
+    """
 
     kernel: CompiledKernel
     row: record.Row
+    fallbacks: list[Schedule]
 
     def launch(self, values: Mapping[str, Tensor], dims: Mapping[str, int]) -> None:
-        """Run on the group's inputs and preallocated outputs."""
-        self.kernel.launch(values, dims)
+        """Run on the group's inputs and preallocated outputs.
+
+        Raises:
+            BackendError: no schedule of this kernel fits the device.
+        """
+        while True:
+            try:
+                return self.kernel.launch(values, dims)
+            except IllegalSchedule as error:
+                self._fall_back(error)
+
+    def _fall_back(self, error: IllegalSchedule) -> None:
+        old = self.kernel
+        self.kernel, choice = _compile(old.problem, old.target, self.fallbacks, error)
+        self.row = record.Row.of(old.problem, old.target, choice)
+        record.note(self.row)
+
+
+def _compile(
+    problem: Problem, target: Target, schedules: list[Schedule], error: IllegalSchedule
+) -> tuple[CompiledKernel, Choice]:
+    """The first of `schedules` that compiles, removed from the list together with those before."""
+    from hsa_compiler.compiler import compile_kernel
+
+    while schedules:
+        schedule = schedules.pop(0)
+        log.warning("%s: %s; using the schedule %s instead", problem.kind, error, schedule)
+        try:
+            kernel = compile_kernel(problem, schedule, target)
+        except IllegalSchedule as next_error:
+            error = next_error
+            continue
+        reason = f"the chosen one does not fit: {error}"
+        return kernel, Choice(schedule, "generic", None, float("inf"), reason)
+    raise BackendError(
+        f"no schedule of {problem.kind} fits {target} for {dict(problem.dims)}; the last one "
+        f"failed with {error}"
+    ) from error
 
 
 def resolve_backend(backend: str, device: torch.device) -> str:
@@ -131,27 +172,16 @@ def dispatch(
     from hsa_compiler.compiler import compile_kernel
 
     problem, target, choice = select_schedule(group, dims, device, backend, deterministic)
+    tried = {choice.schedule}
+    fallbacks = [s for s in smaller_schedules(problem, target.backend) if s not in tried]
     try:
         kernel = compile_kernel(problem, choice.schedule, target)
     except IllegalSchedule as error:
-        log.warning(
-            "%s: cannot use the schedule %s (%s); the generic one is used instead",
-            problem.kind,
-            choice,
-            error,
-        )
-        fallback = generic(problem.kind, target.backend)
-        choice = Choice(fallback, "generic", None, float("inf"), f"the chosen one failed: {error}")
-        try:
-            kernel = compile_kernel(problem, fallback, target)
-        except IllegalSchedule as last:
-            raise BackendError(
-                f"no schedule of {problem.kind} runs for {dict(problem.dims)} on {target}: {last}"
-            ) from last
+        kernel, choice = _compile(problem, target, fallbacks, error)
     row = record.Row.of(problem, target, choice)
     if record.note(row):
         log.info("%s", row)
-    return Dispatched(kernel, row)
+    return Dispatched(kernel, row, fallbacks)
 
 
 @functools.cache

@@ -95,10 +95,6 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"q": torch.nested.as_nested_tensor([zeros(3, 4), zeros(2, 4)], layout=torch.jagged)},
         "q is a nested tensor: .* cu_seqlens_q",
     ),
-    "quantised": (
-        {"q": torch.quantize_per_tensor(zeros(1, 40, 4, 16), 0.1, 0, torch.qint8)},
-        "q is a quantised tensor",
-    ),
     "dtypes": (
         {"v": zeros(1, 40, 2, 16, dtype=torch.bfloat16)},
         r"q, k, v have different dtypes \(q: float32, k: float32, v: bfloat16\)",

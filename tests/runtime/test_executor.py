@@ -191,7 +191,7 @@ def test_torch_can_ask_for_determinism(
     assert all(kernel.schedule.combine == "none" for kernel in kernels)
 
 
-def test_a_schedule_that_cannot_be_compiled_gives_way_to_the_generic_one(
+def test_a_schedule_that_cannot_be_compiled_gives_way_to_a_smaller_one(
     kernels: list[InterpretedKernel],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -208,8 +208,31 @@ def test_a_schedule_that_cannot_be_compiled_gives_way_to_the_generic_one(
     forward, _ = programs()
     with caplog.at_level("WARNING", "hsa_compiler.runtime"):
         forward.run(values(), DIMS, CPU, "tvm")
-    assert "attend: cannot use the schedule" in caplog.text
+    assert "attend: registers: too many; using the schedule" in caplog.text
     assert all(row.tier == "generic" and "too many" in row.reason for row in record.used())
+
+
+def test_a_schedule_that_proves_too_large_at_its_first_launch_gives_way_too(
+    kernels: list[InterpretedKernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = InterpretedKernel.launch
+
+    def refuse(
+        self: InterpretedKernel, values: Mapping[str, Tensor], dims: Mapping[str, int]
+    ) -> None:
+        if self.schedule.split:
+            raise IllegalSchedule("shared_memory", "too much")
+        launch(self, values, dims)
+
+    monkeypatch.setattr(dispatch, "choose", choose_atomic)
+    monkeypatch.setattr(InterpretedKernel, "launch", refuse)
+    forward, _ = programs()
+    given = values()
+    expected = interpret(forward.program, given, DIMS)["out"]
+    torch.testing.assert_close(forward.run(given, DIMS, CPU, "tvm")["out"], expected)
+    count = len(kernels)
+    forward.run(given, DIMS, CPU, "tvm")
+    assert len(kernels) == count  # the replacement stays
 
 
 def test_a_kernel_without_any_schedule_says_so(
@@ -220,7 +243,7 @@ def test_a_kernel_without_any_schedule_says_so(
 
     monkeypatch.setattr(compiler, "compile_kernel", refuse)
     forward, _ = programs()
-    with pytest.raises(BackendError, match=r"no schedule of select runs .* too much"):
+    with pytest.raises(BackendError, match=r"no schedule of select fits tvm:generic .* too much"):
         forward.plan(DIMS, CPU, "tvm", False)
 
 

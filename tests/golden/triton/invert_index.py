@@ -20,7 +20,7 @@ def count_pairs(
     x_6 = i_work * block_rows
     x_7 = x_6 + block_rows
     last = tl.minimum(x_7, R)
-    for i_row in range(x_6, last, 1):
+    for i_row in tl.range(x_6, last, 1, num_stages=1):
         o_slot = tl.arange(0, 32)
         x_8 = i_batch * R
         x_9 = x_8.to(tl.int64)
@@ -49,7 +49,7 @@ def prefix_blocks(
     x_2 = x_1 < C
     b_sum = tl.full([256], 0, tl.int32)
     b_sum_1 = b_sum
-    for i_block in range(0, n_blocks, 1):
+    for i_block in tl.range(0, n_blocks, 1, num_stages=1):
         x_3 = i_batch * 1
         x_4 = x_3 + i_head
         x_5 = x_4.to(tl.int64)
@@ -89,7 +89,7 @@ def chunk_offsets(
     n_pairs = tl.full([], 0, tl.int32)
     tl.store(p_offsets + x_8, n_pairs)
     n_pairs_1 = n_pairs
-    for i_chunk in range(0, C, 256):
+    for i_chunk in tl.range(0, C, 256, num_stages=1):
         o_chunk = tl.arange(0, 256)
         x_9 = i_chunk + o_chunk
         x_10 = x_9 < C
@@ -133,7 +133,7 @@ def place_pairs(
     x_16 = i_work * block_rows
     x_17 = x_16 + block_rows
     last = tl.minimum(x_17, R)
-    for i_row in range(x_16, last, 1):
+    for i_row in tl.range(x_16, last, 1, num_stages=1):
         o_slot_1 = tl.arange(0, 32)
         x_18 = i_batch * R
         x_19 = x_18.to(tl.int64)

@@ -41,7 +41,7 @@ def select(
     x_8 = first // 32
     x_9 = x_8 * 32
     b_best_1 = b_best
-    for i_chunk in range(x_9, last, 32):
+    for i_chunk in tl.range(x_9, last, 32, num_stages=1):
         o_chunk = tl.arange(0, 32)
         x_10 = i_chunk + o_chunk
         x_11 = i_head * 1

@@ -23,7 +23,7 @@ def weigh(
     x_7 = b_chosen >= 0
     b_score = tl.full([32], 0.0, tl.float32)
     b_score_1 = b_score
-    for i_dim in range(0, 128, 64):
+    for i_dim in tl.range(0, 128, 64, num_stages=1):
         o_dim = tl.arange(0, 64)
         x_8 = i_dim + o_dim
         x_9 = i_batch * C

@@ -46,7 +46,7 @@ def weigh_grad(
     x_23 = x_22 + o_slot
     tl.store(p_d_slots + x_23, b_ds_1)
     b_ds_2 = tl.where(x_7, b_ds_1, 0.0)
-    for i_dim in range(0, 128, 64):
+    for i_dim in tl.range(0, 128, 64, num_stages=1):
         o_dim = tl.arange(0, 64)
         x_24 = i_dim + o_dim
         x_25 = i_batch * C
