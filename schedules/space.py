@@ -256,9 +256,8 @@ def smaller_schedules(problem: Problem, backend: str) -> list[Schedule]:
         if "chunk_tile" in read:
             tiles = [t for t in allowed(problem.kind, backend, "chunk_tile") if 0 < t < chunk]
             limit = chunk // divisor
-            changes["chunk_tile"] = max(
-                [t for t in tiles if t <= limit], default=min(tiles, default=0)
-            )
+            smallest = min(tiles, default=0)
+            changes["chunk_tile"] = max([t for t in tiles if t <= limit], default=smallest)
         return normal(problem, backend, default.replace(**changes))
 
     candidates = (adapted(problem, default), shrunk(2), shrunk(1 << 10))

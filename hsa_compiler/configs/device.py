@@ -27,11 +27,8 @@ def installed(package: str) -> str | None:
 def driver_version() -> str | None:
     """The NVIDIA driver's version, from the kernel module's own file."""
     path = Path("/proc/driver/nvidia/version")
-    match = (
-        re.search(r"Kernel Module\s.*?\s(\d+\.[\d.]+)", path.read_text())
-        if path.is_file()
-        else None
-    )
+    text = path.read_text() if path.is_file() else ""
+    match = re.search(r"Kernel Module\s.*?\s(\d+\.[\d.]+)", text)
     return match[1] if match else None
 
 

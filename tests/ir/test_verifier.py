@@ -90,7 +90,7 @@ ATTENTION = chunk_attention_program(AttentionOptions(64, 0.125, joint=True, loca
             TEXT,
             ", local_lse=local_lse",
             "",
-            "op normalize: operand local_lse: expected exactly with kind 'lse_mix', given .* without it",
+            "operand local_lse: expected exactly with kind 'lse_mix', given .* without it",
         ),
         (TEXT, "lse_mix", "softmax", "op normalize: operand local_lse: expected exactly with kind"),
         (
