@@ -31,6 +31,7 @@ _WIDE = (
     "emeraldrapids",
     "graniterapids",
     "diamondrapids",
+    "x86-64-v4",
 )
 
 

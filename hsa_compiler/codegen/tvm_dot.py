@@ -17,7 +17,7 @@ from hsa_compiler.tile.ir import Let, Var
 #: Rows of accumulators per buffer: 8 vectors of 16 fp32 lanes are 512 bytes.
 _GROUP = 8
 #: Vectors side by side for a number of accumulators; the rest of them are rows.
-_SIDE_BY_SIDE = {1: 1, 2: 1, 4: 2, 8: 2, 16: 4}
+_SIDE_BY_SIDE = {1: 1, 2: 1, 4: 1, 8: 2, 16: 4}
 
 
 def print_dot(tiles: Tiles, let: Let) -> None:

@@ -43,10 +43,12 @@ class Buffer:
 
 class Layout:
     """`buffers` of all stored tiles and carried scalars, `copies` of tiles that are also needed in
-    the other order, and `lanes` of every dot."""
+    the other order, and `lanes` of every dot. `taken`: names that buffers must not have."""
 
-    def __init__(self, uses: Uses, body: tuple[Stmt, ...], prefer: str) -> None:
-        self.uses = uses
+    def __init__(
+        self, uses: Uses, body: tuple[Stmt, ...], prefer: str, taken: frozenset[str] = frozenset()
+    ) -> None:
+        self.uses, self.taken = uses, taken
         lets = [info.let for info in uses.infos.values() if info.let is not None]
         self.lanes = {let: dot_lanes(let, uses, prefer) for let in lets if let.op == "dot"}
         self.places = Places(uses, body, self.lanes)

@@ -56,11 +56,10 @@ class KernelPrinter:
         self.kernel, self.threads = kernel, threads
         self.body = prepare(kernel)
         self.uses = Uses(self.body)
-        self.layout = Layout(self.uses, self.body, lanes)
-        names = [b.name for b in self.layout.buffers.values()]
-        names += [f"{a}{p.name}{b}" for p in kernel.pointers for a, b in _POINTER_NAMES]
-        names += [s.name for s in kernel.scalars]
-        self.writer = Writer((*_RESERVED, *_GRID, *names))
+        taken = {*_RESERVED, *_GRID, *(s.name for s in kernel.scalars)}
+        taken |= {f"{a}{p.name}{b}" for p in kernel.pointers for a, b in _POINTER_NAMES}
+        self.layout = Layout(self.uses, self.body, lanes, frozenset(taken))
+        self.writer = Writer((*taken, *(b.name for b in self.layout.buffers.values())))
         self.values: dict[Var, X] = {}
         self.elements = Elements(self.layout, self.writer, self.scalar)
         self.tiles = Tiles(self.layout, self.writer, self.elements, width, unroll)

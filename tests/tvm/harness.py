@@ -3,6 +3,7 @@ compares every tensor."""
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,10 +40,13 @@ def launch(
     program: TileProgram,
     schedule: Schedule | None = None,
     threads: int = 2,
+    arch: str | None = None,
 ) -> Callable[[Mapping[str, torch.Tensor], Mapping[str, int], tuple[int, ...]], None]:
-    """The compiled kernel of a program of one."""
+    """The compiled kernel of a program of one, for this machine or for code it runs as well."""
     schedule = schedule or Schedule()
     target = tvm.host_target(threads)
+    if arch is not None:
+        target = dataclasses.replace(target, arch=arch)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.py"
         path.write_text(tvm.generate(program, schedule, target))
@@ -57,6 +61,7 @@ def run_both(
     schedule: Schedule | None = None,
     threads: int = 2,
     tolerance: float = 1e-6,
+    arch: str | None = None,
 ) -> dict[str, torch.Tensor]:
     """Run and compare; the tensors as TVM left them. Floats may differ by `tolerance` of the
     largest number of their tensor."""
@@ -67,7 +72,7 @@ def run_both(
     expected = {name: tensor.clone() for name, tensor in tensors.items()}
     found = {name: tensor.clone() for name, tensor in tensors.items()}
     interpret(kernel, expected, scalars, grid)
-    launch(program, schedule, threads)(found, scalars, grid)
+    launch(program, schedule, threads, arch)(found, scalars, grid)
     for name, tensor in found.items():
         compare(name, tensor, expected[name], tolerance)
     return found

@@ -70,8 +70,8 @@ def test_dots_of_all_layouts(shape: tuple[int, int, int], lanes: str, unroll: in
     run_both(program, operands(*shape, dtype), schedule=schedule, tolerance=3e-6)
 
 
-@pytest.mark.parametrize("lanes", ["rows", "cols"])
-def test_attention_of_one_tile(lanes: str) -> None:
+@pytest.mark.parametrize(("lanes", "arch"), [("rows", None), ("cols", None), ("rows", "generic")])
+def test_attention_of_one_tile(lanes: str, arch: str | None) -> None:
     """Scores, softmax, weighted values, and the products of its gradient over rows."""
     rows, keys, dim = 12, 32, 16
 
@@ -91,7 +91,8 @@ def test_attention_of_one_tile(lanes: str) -> None:
 
     names = {"q": rows, "k": keys, "v": keys, "do": rows, "out": rows, "dk": keys, "dv": keys}
     tensors = {n: randn(r, dim, seed=i) for i, (n, r) in enumerate(names.items())}
-    run_both(build(body, (1,)), tensors, schedule=Schedule(lanes=lanes), tolerance=3e-6)
+    schedule = Schedule(lanes=lanes)
+    run_both(build(body, (1,)), tensors, schedule=schedule, tolerance=3e-6, arch=arch)
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(16, 64), (5, 33), (1, 8), (48, 3)])

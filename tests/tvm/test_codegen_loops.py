@@ -10,7 +10,7 @@ from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Var
-from tests.tvm.harness import build, randint, randn, run_both
+from tests.tvm.harness import build, launch, randint, randn, run_both
 
 
 def place(b: TileBuilder, rows: int, cols: int) -> Var:
@@ -177,6 +177,19 @@ def test_running_top_k(rows: int, kept: int, fresh: int) -> None:
     run_both(build(body, (1,)), tensors)
 
 
+def test_tiles_may_be_named_like_the_loops_of_the_printer() -> None:
+    def body(b: TileBuilder) -> None:
+        x, out = b.pointer("x", "fp32"), b.pointer("out", "fp32")
+        m = b.sum(b.load(x, place(b, 5, 16)), 1, "m")
+        n = b.exp2(m * 0.1, "n")
+        k = b.dot(b.load(x, place(b, 3, 5)), b.load(x, place(b, 5, 16)), name="k")
+        total = b.sum(n, 0, "grid_0") + b.max(m, 0, "p_x")
+        b.store(out, place(b, 3, 16), k * total + b.sum(n * m, 0, "pid"))
+
+    tensors = {"x": randn(80), "out": torch.zeros(48)}
+    run_both(build(body, (1,)), tensors, tolerance=3e-6)
+
+
 def test_tensors_at_any_address() -> None:
     """Vector loads must not assume more alignment than an element's."""
 
@@ -186,7 +199,5 @@ def test_tensors_at_any_address() -> None:
 
     program = build(body, (1,))
     x, out = randn(65)[1:], torch.zeros(65)[1:]
-    from tests.tvm.harness import launch
-
     launch(program)({"x": x, "out": out}, {}, (1,))
     assert torch.equal(out, x + 1)

@@ -67,8 +67,7 @@ class Module:
             block_high = T.alloc_buffer((128,), "float32", scope="global")
             block_next_low = T.alloc_buffer((128,), "float32", scope="global")
             block_next_high = T.alloc_buffer((128,), "float32", scope="global")
-            acc = T.alloc_buffer((32,), "float32", scope="global")
-            acc_1 = T.alloc_buffer((32,), "float32", scope="global")
+            acc = T.alloc_buffer((64,), "float32", scope="global")
             partial_16 = T.alloc_buffer((64,), "float32", scope="global")
             for j in range((grid_0 * grid_1 * grid_2 - tid + 1) // 2):
                 pid: T.let = j * 2 + tid
@@ -214,37 +213,27 @@ class Module:
                             for u in T.unroll(8):
                                 b_do_t[T.Ramp((m * 16 + (u + 8)) * 64 + n * 16, 1, 16)] = block_high[T.Ramp(u * 16, 1, 16)]
                     # b_dot = b_q [64, 64] @ b_k_t [64, 64]
-                    for x in range(2):
-                        for y in range(32):
-                            for u in T.unroll(2):
+                    for x in range(4):
+                        for y in range(16):
+                            for u in T.unroll(4):
                                 acc[T.Ramp(u * 16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
-                                acc_1[T.Ramp(u * 16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                             for k in range(64):
-                                vector: T.let = b_q[T.Ramp(x * 32 + k * 64, 1, 16)]
-                                vector_1: T.let = b_q[T.Ramp(x * 32 + 16 + k * 64, 1, 16)]
-                                for u in T.unroll(2):
-                                    scalar: T.let = p_k[x_16 + (y * 2 + u) * 64 + k]
-                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector * scalar
-                                    acc_1[T.Ramp(u * 16, 1, 16)] = acc_1[T.Ramp(u * 16, 1, 16)] + vector_1 * scalar
-                            for u in T.unroll(2):
-                                b_dot[T.Ramp(x * 32 + (y * 2 + u) * 64, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
-                                b_dot[T.Ramp(x * 32 + 16 + (y * 2 + u) * 64, 1, 16)] = acc_1[T.Ramp(u * 16, 1, 16)]
+                                vector: T.let = b_q[T.Ramp(x * 16 + k * 64, 1, 16)]
+                                for u in T.unroll(4):
+                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector * p_k[x_16 + (y * 4 + u) * 64 + k]
+                            for u in T.unroll(4):
+                                b_dot[T.Ramp(x * 16 + (y * 4 + u) * 64, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
                     # b_dp = b_do [64, 64] @ b_v_t [64, 64]
-                    for x in range(2):
-                        for y in range(32):
-                            for u in T.unroll(2):
+                    for x in range(4):
+                        for y in range(16):
+                            for u in T.unroll(4):
                                 acc[T.Ramp(u * 16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
-                                acc_1[T.Ramp(u * 16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                             for k in range(64):
-                                vector_2: T.let = b_do[T.Ramp(x * 32 + k * 64, 1, 16)]
-                                vector_3: T.let = b_do[T.Ramp(x * 32 + 16 + k * 64, 1, 16)]
-                                for u in T.unroll(2):
-                                    scalar_1: T.let = p_v[x_16 + (y * 2 + u) * 64 + k]
-                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_2 * scalar_1
-                                    acc_1[T.Ramp(u * 16, 1, 16)] = acc_1[T.Ramp(u * 16, 1, 16)] + vector_3 * scalar_1
-                            for u in T.unroll(2):
-                                b_dp[T.Ramp(x * 32 + (y * 2 + u) * 64, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
-                                b_dp[T.Ramp(x * 32 + 16 + (y * 2 + u) * 64, 1, 16)] = acc_1[T.Ramp(u * 16, 1, 16)]
+                                vector_1: T.let = b_do[T.Ramp(x * 16 + k * 64, 1, 16)]
+                                for u in T.unroll(4):
+                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_1 * p_v[x_16 + (y * 4 + u) * 64 + k]
+                            for u in T.unroll(4):
+                                b_dp[T.Ramp(x * 16 + (y * 4 + u) * 64, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
                     # b_m = max of b_s along axis 1
                     for m in range(4):
                         partial_16[T.Ramp(0, 1, 16)] = T.Broadcast(T.float32("-inf"), 16)
@@ -316,37 +305,27 @@ class Module:
                         for n in range(64):
                             b_dp[T.Ramp(m * 16 + n * 64, 1, 16)] = b_dot[T.Ramp(m * 16 + n * 64, 1, 16)] * (b_dp[T.Ramp(m * 16 + n * 64, 1, 16)] - x_60_sum[T.Ramp(m * 16, 1, 16)])
                     # b_dk_2 = b_ds_t [64, 64] @ b_q [64, 64] + b_dk_2
-                    for x in range(2):
-                        for y in range(32):
-                            for u in T.unroll(2):
-                                acc[T.Ramp(u * 16, 1, 16)] = b_dk_2[T.Ramp((y * 2 + u) * 64 + x * 32, 1, 16)]
-                                acc_1[T.Ramp(u * 16, 1, 16)] = b_dk_2[T.Ramp((y * 2 + u) * 64 + (x * 32 + 16), 1, 16)]
+                    for x in range(4):
+                        for y in range(16):
+                            for u in T.unroll(4):
+                                acc[T.Ramp(u * 16, 1, 16)] = b_dk_2[T.Ramp((y * 4 + u) * 64 + x * 16, 1, 16)]
                             for k in range(64):
-                                vector_4: T.let = b_q_t[T.Ramp(k * 64 + x * 32, 1, 16)]
-                                vector_5: T.let = b_q_t[T.Ramp(k * 64 + (x * 32 + 16), 1, 16)]
-                                for u in T.unroll(2):
-                                    scalar_2: T.let = b_dp[k + (y * 2 + u) * 64]
-                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_4 * scalar_2
-                                    acc_1[T.Ramp(u * 16, 1, 16)] = acc_1[T.Ramp(u * 16, 1, 16)] + vector_5 * scalar_2
-                            for u in T.unroll(2):
-                                b_dk_2[T.Ramp((y * 2 + u) * 64 + x * 32, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
-                                b_dk_2[T.Ramp((y * 2 + u) * 64 + (x * 32 + 16), 1, 16)] = acc_1[T.Ramp(u * 16, 1, 16)]
+                                vector_2: T.let = b_q_t[T.Ramp(k * 64 + x * 16, 1, 16)]
+                                for u in T.unroll(4):
+                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_2 * b_dp[k + (y * 4 + u) * 64]
+                            for u in T.unroll(4):
+                                b_dk_2[T.Ramp((y * 4 + u) * 64 + x * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
                     # b_dv_2 = b_wp_t [64, 64] @ b_do [64, 64] + b_dv_2
-                    for x in range(2):
-                        for y in range(32):
-                            for u in T.unroll(2):
-                                acc[T.Ramp(u * 16, 1, 16)] = b_dv_2[T.Ramp((y * 2 + u) * 64 + x * 32, 1, 16)]
-                                acc_1[T.Ramp(u * 16, 1, 16)] = b_dv_2[T.Ramp((y * 2 + u) * 64 + (x * 32 + 16), 1, 16)]
+                    for x in range(4):
+                        for y in range(16):
+                            for u in T.unroll(4):
+                                acc[T.Ramp(u * 16, 1, 16)] = b_dv_2[T.Ramp((y * 4 + u) * 64 + x * 16, 1, 16)]
                             for k in range(64):
-                                vector_6: T.let = b_do_t[T.Ramp(k * 64 + x * 32, 1, 16)]
-                                vector_7: T.let = b_do_t[T.Ramp(k * 64 + (x * 32 + 16), 1, 16)]
-                                for u in T.unroll(2):
-                                    scalar_3: T.let = b_dot[k + (y * 2 + u) * 64]
-                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_6 * scalar_3
-                                    acc_1[T.Ramp(u * 16, 1, 16)] = acc_1[T.Ramp(u * 16, 1, 16)] + vector_7 * scalar_3
-                            for u in T.unroll(2):
-                                b_dv_2[T.Ramp((y * 2 + u) * 64 + x * 32, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
-                                b_dv_2[T.Ramp((y * 2 + u) * 64 + (x * 32 + 16), 1, 16)] = acc_1[T.Ramp(u * 16, 1, 16)]
+                                vector_3: T.let = b_do_t[T.Ramp(k * 64 + x * 16, 1, 16)]
+                                for u in T.unroll(4):
+                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_3 * b_dot[k + (y * 4 + u) * 64]
+                            for u in T.unroll(4):
+                                b_dv_2[T.Ramp((y * 4 + u) * 64 + x * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
                 x_67: T.let = T.Cast("int64", i_batch * Lkv) + T.Cast("int64", i_work * 64)
                 x_70: T.let = x_67 * 64
                 for m in range(64):
