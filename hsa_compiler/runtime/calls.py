@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from hsa_compiler.ir import differentiate
+from hsa_compiler.ir import Program, differentiate, fuse_groups
 from hsa_compiler.ir.programs import (
     AttentionOptions,
     RetrieveOptions,
@@ -46,9 +46,26 @@ def backward(options: Options, of: tuple[str, ...], wrt: tuple[str, ...]) -> Exe
     program = forward(options).program
     if not of:
         return None
-    reached = {value.name for value in differentiate(program, None, of).outputs}
-    wanted = [name for name in wrt if f"d_{name}" in reached]
-    return Executable(differentiate(program, wanted, of)) if wanted else None
+    full = differentiate(program, None, of)
+    kept = _whole_kernels(full, {f"d_{name}" for name in wrt})
+    return Executable(full.with_outputs(kept)) if kept else None
+
+
+def _whole_kernels(program: Program, wanted: set[str]) -> tuple[str, ...]:
+    """The outputs of a backward program that the kernels needed for `wanted` give.
+
+    A kernel computes all of its gradients or does not run: which inputs are frozen decides which
+    kernels run, never what a kernel is, so freezing an input needs no lowering of its own.
+    """
+    outputs = {value.name for value in program.outputs}
+    needed = wanted & outputs
+    kept: set[str] = set()
+    for group in reversed(fuse_groups(program)):
+        made = {value.name for value in group.program.outputs}
+        if made & needed:
+            needed |= {value.name for value in group.program.inputs}
+            kept |= made & outputs
+    return tuple(value.name for value in program.outputs if value.name in kept)
 
 
 def retrieve_dims(

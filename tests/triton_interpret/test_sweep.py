@@ -20,11 +20,11 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_hsa_attention(request: pytest.FixtureRequest) -> None:
-    sweep_hsa("triton", "cpu", examples(request, 4))
+    sweep_hsa("triton", "cpu", examples(request, 3))
 
 
 def test_chunk_attention(request: pytest.FixtureRequest) -> None:
-    sweep_attention("triton", "cpu", examples(request, 5))
+    sweep_attention("triton", "cpu", examples(request, 4))
 
 
 @pytest.mark.parametrize("normalize", ["softmax", "stick_breaking"])

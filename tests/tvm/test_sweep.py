@@ -10,11 +10,11 @@ from tests.sweep_cases import ATTENTION_EXAMPLES
 
 
 def test_hsa_attention(request: pytest.FixtureRequest) -> None:
-    sweep_hsa("tvm", "cpu", examples(request, 4))
+    sweep_hsa("tvm", "cpu", examples(request, 3))
 
 
 def test_chunk_attention(request: pytest.FixtureRequest) -> None:
-    sweep_attention("tvm", "cpu", examples(request, 5))
+    sweep_attention("tvm", "cpu", examples(request, 4))
 
 
 def test_spare_entries_of_a_chunk_table_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
