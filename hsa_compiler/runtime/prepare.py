@@ -216,7 +216,8 @@ def attention_args(
         q=q.contiguous(),
         k=k.contiguous(),
         v=v.contiguous(),
-        indices=indices.to(torch.int32).contiguous(),
+        # Clamped first: a number that does not fit 32 bits must not wrap into a valid one.
+        indices=indices.clamp(-2, 2**31 - 1).to(torch.int32).contiguous(),
         weights=None if weights is None else weights.to(wide).contiguous(),
         local_out=None if local_out is None else local_out.contiguous(),
         local_weight=None if local_weight is None else local_weight.to(wide).contiguous(),

@@ -63,13 +63,14 @@ def intervals(
     Returns:
         lo, hi: i32[B, R], contiguous, ``0 <= lo <= hi <= C``.
     """
-    token = torch.arange(rows, device=device, dtype=torch.int32) * query_block
+    # Positions are 64-bit: an offset near 2**31 is legal and must not wrap.
+    token = torch.arange(rows, device=device, dtype=torch.int64) * query_block
     if cu_seqlens_q is None or cu_seqlens_kv is None:
         hi = visible_chunks(token + q_offset, chunk_size, window).clamp(max=chunks)
         hi = hi.to(torch.int32).reshape(1, rows).expand(batch, rows).contiguous()
         return torch.zeros_like(hi), hi
 
-    starts_q = cu_seqlens_q.to(torch.int32)
+    starts_q = cu_seqlens_q.to(torch.int64)
     sequences = starts_q.shape[0] - 1
     # The last sequence that starts at or before the token: empty sequences are stepped over.
     sequence = torch.searchsorted(starts_q, token, right=True, out_int32=True) - 1
@@ -77,7 +78,7 @@ def intervals(
     sequence = sequence.clamp(max=sequences - 1)
     offset = q_offset
     if isinstance(q_offset, Tensor) and q_offset.numel() > 1:
-        offset = q_offset.to(torch.int32)[sequence]
+        offset = q_offset.to(torch.int64)[sequence]
     position = token - starts_q[sequence] + offset
     first_chunk = first_chunks(cu_seqlens_kv, chunk_size)
     lo = first_chunk[sequence].clamp(max=chunks)

@@ -148,3 +148,11 @@ def test_extra_entries_of_the_chunk_table_stay_in_range() -> None:
     assert starts[0] == 0
     assert bool((starts >= 0).all())
     assert bool((starts + 4 <= 10).all())
+
+
+def test_positions_near_the_end_of_32_bits_do_not_wrap() -> None:
+    for offset in (2**31 - 63, 2**32, torch.tensor([2**31 - 1], dtype=torch.int32)):
+        _, hi = visibility.intervals(
+            batch=1, rows=64, chunks=4, chunk_size=16, device=CPU, q_offset=offset
+        )
+        assert hi.eq(4).all()
