@@ -63,7 +63,7 @@ def sweep_attention(backend: str, device: str, examples: int) -> None:
 
 def check_hsa(case: HsaCase, backend: str, device: str) -> None:
     """Run one case on a back end and compare all of its results."""
-    made = _Inputs(case.dtype, device, case.seed)
+    made = _Inputs(case.dtype, device, case.seed, case.frozen)
     tensors, options = _hsa_call(case, made)
     out, selection = hsa_attention(
         **made.given(tensors),
@@ -99,7 +99,7 @@ def check_hsa(case: HsaCase, backend: str, device: str) -> None:
 
 def check_attention(case: AttentionCase, backend: str, device: str) -> None:
     """Run one case on a back end and compare all of its results."""
-    made = _Inputs(case.dtype, device, case.seed)
+    made = _Inputs(case.dtype, device, case.seed, case.frozen)
     heads = {"one": 1, "kv": case.kv_heads, "query": case.kv_heads * case.group}
     query_heads = heads["query"]
     kv_length = sum(case.packed) if case.packed else case.chunks * case.chunk + case.tail
@@ -153,10 +153,11 @@ def check_attention(case: AttentionCase, backend: str, device: str) -> None:
 class _Inputs:
     """Random tensors as leaves on the device, and the same numbers as float64 leaves."""
 
-    def __init__(self, dtype: str, device: str, seed: int) -> None:
+    def __init__(self, dtype: str, device: str, seed: int, frozen: bool) -> None:
         self.dtype = DTYPES[dtype]
         self.device = device
         self.generator = torch.Generator().manual_seed(seed)
+        self.frozen = frozen
         self._leaves: dict[int, Tensor] = {}
         self._wide: dict[int, Tensor] = {}
 
@@ -182,7 +183,8 @@ class _Inputs:
         """Leaves on the device, the same ones every time."""
         for x in tensors.values():
             if id(x) not in self._leaves:
-                self._leaves[id(x)] = x.detach().to(self.device).requires_grad_()
+                wanted = not self.frozen or float(torch.rand((), generator=self.generator)) < 0.5
+                self._leaves[id(x)] = x.detach().to(self.device).requires_grad_(wanted)
         return {name: self._leaves[id(x)] for name, x in tensors.items()}
 
     def reference(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -211,14 +213,18 @@ class _Inputs:
                     torch.randn(wanted.shape, generator=self.generator).to(found.dtype)
                 )
         leaves, wide = self.given(tensors), self.reference(tensors)
-        if not outputs:
+        leaves = {name: x for name, x in leaves.items() if x.requires_grad}
+        if not outputs or not leaves:
             return
         grads = torch.autograd.grad(
             outputs, list(leaves.values()), [c.to(self.device) for c in cotangents],
             allow_unused=True,
         )  # fmt: skip
         wanted_grads = torch.autograd.grad(
-            expected, list(wide.values()), [c.double() for c in cotangents], allow_unused=True
+            expected,
+            [wide[name] for name in leaves],
+            [c.double() for c in cotangents],
+            allow_unused=True,
         )
         for name, grad, want in zip(leaves, grads, wanted_grads, strict=True):
             zero = torch.zeros_like(wide[name])

@@ -37,6 +37,7 @@ class HsaCase:
     scores_loss: bool
     dtype: str
     seed: int
+    frozen: bool = False  # some inputs, by the seed, want no gradient
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class AttentionCase:
     empty: str  # "none", "some", "all": empty slots
     dtype: str
     seed: int
+    frozen: bool = False  # some inputs, by the seed, want no gradient
 
 
 GROUPS = (1, 2, 3, 4, 16)
@@ -115,6 +117,7 @@ def hsa_cases(draw: st.DrawFn) -> HsaCase:
         scores_loss=dice.random() < 0.5,
         dtype=dice.choice(DTYPES),
         seed=dice.randrange(1000),
+        frozen=dice.random() < 0.3,
     )
 
 
@@ -147,6 +150,7 @@ def attention_cases(draw: st.DrawFn) -> AttentionCase:
         empty=dice.choice(("none", "some", "some", "all")),
         dtype=dice.choice(DTYPES),
         seed=dice.randrange(1000),
+        frozen=dice.random() < 0.3,
     )
 
 
