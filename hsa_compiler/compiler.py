@@ -21,19 +21,13 @@ import torch
 
 from hsa_compiler.cache import cache_key, default_cache
 from hsa_compiler.errors import BackendError
+from hsa_compiler.ir.interpreter import TORCH_DTYPES
 from hsa_compiler.lowering import lower
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tile.ir import TileProgram
 from hsa_compiler.tile.verify import check
 
-TORCH_DTYPES = {
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-    "i32": torch.int32,
-    "i64": torch.int64,
-}
 #: Per back end: the module that prints, the module that builds, and the package it needs.
 BACKENDS = {
     "triton": ("hsa_compiler.codegen.triton", "hsa_compiler.codegen.triton_build", "triton"),

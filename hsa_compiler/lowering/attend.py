@@ -83,29 +83,11 @@ def load_weights(
     return b.load(weights, offsets, rows.mask(), name="b_w")
 
 
-def chunk_softmax_stats(
-    b: TileBuilder, shape: AttendShape, tiles: ChunkTiles, queries: Var, chunk: Var, rows: int
-) -> tuple[Var, Var]:
-    """Base-2 maximum and ``1 / denominator`` ``[rows]`` of a chunk's softmax, over sub-tiles."""
-    lowest = b.full((rows,), shape.first_maximum, "fp32", "b_m")
-    zero = b.full((rows,), 0.0, "fp32", "b_l")
-    carry = [("b_m", lowest), ("b_l", zero)]
-    with b.loop(0, shape.key_tiles, name="i_tile", carry=carry) as loop:
-        b_m, b_l = loop.carried
-        b_k = tiles.load_keys(tiles.offsets(chunk, loop.index))
-        b_s = tiles.logits(queries, b_k, loop.index)
-        new_m = b.maximum(b_m, b.max(b_s, 1), "b_new_m")
-        b_p = b.exp2(b_s - new_m.as_column)
-        loop.yield_(new_m, b_l * b.exp2(b_m - new_m) + b.sum(b_p, 1))
-    b_m, b_l = loop.carried
-    return close_softmax(b, shape, b_m, b_l)
-
-
-def close_softmax(b: TileBuilder, shape: AttendShape, m: Var, total: Var) -> tuple[Var, Var]:
-    """Add the optional ``+ 1`` to a denominator that is relative to the maximum `m`, invert it."""
+def close_softmax(b: TileBuilder, shape: AttendShape, m: Var, total: Var) -> Var:
+    """1 over a denominator that is relative to the maximum `m`, with the optional ``+ 1``."""
     if shape.plus_one:
         total = total + b.exp2(-m)
-    return m, b.binary("div", 1.0, total, "b_rcp_l")
+    return b.binary("div", 1.0, total, "b_rcp_l")
 
 
 def whole_chunk_softmax(b: TileBuilder, shape: AttendShape, logits: Var) -> tuple[Var, Var]:
@@ -114,8 +96,7 @@ def whole_chunk_softmax(b: TileBuilder, shape: AttendShape, logits: Var) -> tupl
     if shape.plus_one:
         b_m = b.maximum(b_m, 0.0, "b_m")
     b_p = b.exp2(logits - b_m.as_column, "b_p")
-    _, rcp = close_softmax(b, shape, b_m, b.sum(b_p, 1, "b_l"))
-    return b_p, rcp
+    return b_p, close_softmax(b, shape, b_m, b.sum(b_p, 1, "b_l"))
 
 
 def _walk_weighted(
@@ -174,8 +155,7 @@ def _attend_sub_tiles(
         b_part, b_m, b_l = loop.carried
         loop.yield_(*_online_step(b, tiles, b_q, chunk, loop.index, b_part, b_m, b_l))
     b_part, b_m, b_l = loop.carried
-    _, rcp = close_softmax(b, shape, b_m, b_l)
-    return b_part, rcp
+    return b_part, close_softmax(b, shape, b_m, b_l)
 
 
 def _online_step(

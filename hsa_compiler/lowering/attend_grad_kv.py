@@ -13,7 +13,7 @@ from hsa_compiler.lowering.common import LoweredGroup, Lowering, both
 from hsa_compiler.lowering.heads import AttendShape, ChunkTiles
 from hsa_compiler.lowering.recompute import JointRows, WeightedRows, load_total_lse
 from hsa_compiler.tile.builder import TileBuilder
-from hsa_compiler.tile.ir import Pointer, Size, Var, Workspace
+from hsa_compiler.tile.ir import Pointer, Size, Var
 
 
 def lower_attend_grad_kv(low: Lowering) -> LoweredGroup:
@@ -27,7 +27,7 @@ def lower_attend_grad_kv(low: Lowering) -> LoweredGroup:
     if not lists.split:
         # Keys after the last whole chunk belong to no program.
         return LoweredGroup((launch,), zeroed=("d_k", "d_v"))
-    return LoweredGroup((launch,), zeroed=kernel.zeroed, accumulators=kernel.accumulators)
+    return LoweredGroup((launch,), tuple(lists.zeroed), lists.accumulators)
 
 
 class _GradKV:
@@ -47,8 +47,6 @@ class _GradKV:
         q_value = op.operand("q")
         assert q_value is not None
         self.dtype = low.caps.operand(q_value.type.dtype)
-        self.zeroed: tuple[str, ...] = ()
-        self.accumulators: dict[str, str] = {}
         # Enough pairs that the sums over rows are products a matrix unit can do.
         self.pairs = max(low.schedule.pairs, -(-low.caps.min_dot // shape.padded_rows))
         self.q = low.operand(b, op, "q")
@@ -62,21 +60,8 @@ class _GradKV:
             self.delta = low.operand(b, self.joint, "delta")
         else:
             self.weights = low.operand(b, source, "weights")
-        self.d_k, self.d_v = self._target("d_k"), self._target("d_v")
-
-    def _target(self, role: str) -> Pointer:
-        """The output, or with atomics the fp32 buffer that stands in for a half-precision one."""
-        low, b = self.low, self.b
-        out = low.result(b, self.op, role)
-        if not self.lists.split:
-            return out
-        if out.dtype == "fp32":
-            self.zeroed = (*self.zeroed, role)
-            return out
-        size = Size.of("B") * "Lkv" * (self.shape.kv_heads * self.shape.head_dim)
-        space = Workspace(f"{role}_sum", "fp32", size, zeroed=True)
-        self.accumulators[role] = space.name
-        return low.workspace(b, space)
+        size = Size.of("B") * "Lkv" * (shape.kv_heads * shape.head_dim)
+        self.d_k, self.d_v = (self.lists.target(op, role, size) for role in ("d_k", "d_v"))
 
     def run(self) -> None:
         b, shape = self.b, self.shape
@@ -184,8 +169,8 @@ class _GradKV:
                 if shape.key_tiles == 1:
                     stats, b_p = weighted.tile_stats(b_s, b_dp)
                 else:
-                    stats = weighted.chunk_stats(tiles, b_q, b_do, chunk)
-                    b_p = weighted.exponentials(stats, b_s)
+                    stats, maximum = weighted.chunk_stats(tiles, b_q, b_do, chunk)
+                    b_p = weighted.exponentials(maximum, b_s)
                 b_wp, b_ds = weighted.gradients(stats, b_p, b_dp)
             loop.yield_(b.dot(b_ds.to(dtype).t, b_q, b_dk), b.dot(b_wp.to(dtype).t, b_do, b_dv))
         return loop.carried
@@ -193,15 +178,9 @@ class _GradKV:
     def _store(
         self, tiles: ChunkTiles, chunk: Var, i_tile: Var | int, b_dk: Var, b_dv: Var
     ) -> None:
-        b = self.b
         offsets = tiles.offsets(chunk, i_tile)
-        b_dk = b_dk * self.shape.scale
-        if self.lists.split:
-            b.atomic_add(self.d_k, offsets, b_dk)
-            b.atomic_add(self.d_v, offsets, b_dv)
-        else:
-            b.store(self.d_k, offsets, b_dk)
-            b.store(self.d_v, offsets, b_dv)
+        self.lists.put(self.d_k, offsets, b_dk * self.shape.scale)
+        self.lists.put(self.d_v, offsets, b_dv)
 
 
 class _PairRows:

@@ -114,11 +114,11 @@ class _GradQ:
             stats, b_p = rows.tile_stats(tiles.logits(b_q, b_k, 0), b_dp)
             _, b_ds = rows.gradients(stats, b_p, b_dp)
             return b.dot(b_ds.to(tiles.dtype), b_k, b_dq), stats.d_weight
-        stats = rows.chunk_stats(tiles, b_q, b_do, chunk)
+        stats, maximum = rows.chunk_stats(tiles, b_q, b_do, chunk)
         with b.loop(0, shape.key_tiles, name="i_tile", carry=[("b_dq", b_dq)]) as loop:
             offsets = tiles.offsets(chunk, loop.index)
             b_k, b_v = tiles.load_keys(offsets), tiles.load_values(offsets)
-            b_p = rows.exponentials(stats, tiles.logits(b_q, b_k, loop.index))
+            b_p = rows.exponentials(maximum, tiles.logits(b_q, b_k, loop.index))
             _, b_ds = rows.gradients(stats, b_p, b.dot(b_do, b_v.t, name="b_dp"))
             loop.yield_(b.dot(b_ds.to(tiles.dtype), b_k, loop.carried[0]))
         return loop.carried[0], stats.d_weight

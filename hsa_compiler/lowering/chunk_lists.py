@@ -9,12 +9,13 @@ into an fp32 accumulator with atomics.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from hsa_compiler.ir import Op
 from hsa_compiler.lowering.common import Lowering
 from hsa_compiler.schedules.schedule import IllegalSchedule
 from hsa_compiler.tile.builder import TileBuilder
-from hsa_compiler.tile.ir import Pointer, Size, Var
+from hsa_compiler.tile.ir import Pointer, Size, Var, Workspace
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class ChunkLists:
     offsets: Pointer
     heads: int
     top_k: int
+    #: Of the targets: outputs to be zeroed first, and the fp32 buffers of others, by role.
+    zeroed: list[str] = field(default_factory=list)
+    accumulators: dict[str, str] = field(default_factory=dict)
 
     @property
     def split(self) -> int:
@@ -60,36 +64,55 @@ class ChunkLists:
 
     def bounds(self, chunk: Var, batch: Var, head: Var | int) -> tuple[Var, Var]:
         """Where a chunk's list starts and ends in the sorted pair list of an index head."""
+        return self._bounds(self._offsets_row(batch, head), chunk)
+
+    def _offsets_row(self, batch: Var, head: Var | int) -> Var:
+        """Offset of an index head's row in `offsets`."""
         # In int64 throughout: heads * (C + 1) may pass 2**31 for long memories.
-        place = (batch * self.heads + head).to("i64") * (self.b.scalar("C") + 1) + chunk
-        first = self.b.load(self.offsets, place, name="first")
-        return first, self.b.load(self.offsets, place + 1, name="last")
+        return (batch * self.heads + head).to("i64") * (self.b.scalar("C") + 1)
+
+    def _bounds(self, row: Var, chunk: Var) -> tuple[Var, Var]:
+        first = self.b.load(self.offsets, row + chunk, name="first")
+        return first, self.b.load(self.offsets, row + chunk + 1, name="last")
+
+    def target(self, op: Op, role: str, size: Size) -> Pointer:
+        """Where a result of `size` elements is written: the output itself, or, when programs add
+        atomically into a half-precision output, an fp32 buffer that stands in for it."""
+        out = self.low.result(self.b, op, role)
+        if not self.split:
+            return out
+        if out.dtype == "fp32":
+            self.zeroed.append(role)
+            return out
+        space = Workspace(f"{role}_sum", "fp32", size, zeroed=True)
+        self.accumulators[role] = space.name
+        return self.low.workspace(self.b, space)
+
+    def put(self, target: Pointer, offset: Var, value: Var, mask: Var | None = None) -> None:
+        """Write a chunk's result, or add a program's part of it."""
+        write = self.b.atomic_add if self.split else self.b.store
+        write(target, offset, value, mask)
 
     def walk(
         self, work: Var, batch: Var, head: Var | int, visit: Callable[[Var, Var, Var], None]
     ) -> None:
         """Emit ``visit(chunk, first_pair, last_pair)`` for every chunk of program `work`."""
         b = self.b
-        n_chunks = b.scalar("C")
-        # In int64 throughout: heads * (C + 1) may pass 2**31 for long memories.
-        base = (batch * self.heads + head).to("i64") * (n_chunks + 1)
+        row = self._offsets_row(batch, head)
         if not self.split:
-            first = b.load(self.offsets, base + work, name="first")
-            last = b.load(self.offsets, base + work + 1, name="last")
-            visit(work, first, last)
+            visit(work, *self._bounds(row, work))
             return
         begin = work * self.split
-        total = b.load(self.offsets, base + n_chunks, name="n_pairs")
+        total = b.load(self.offsets, row + b.scalar("C"), name="n_pairs")
         end = b.minimum(begin + self.split, total, "end")
         with b.when(begin < end):
-            low_chunk = self._chunk_of(base, begin)
-            high_chunk = self._chunk_of(base, end - 1)
+            low_chunk = self._chunk_of(row, begin)
+            high_chunk = self._chunk_of(row, end - 1)
             with b.loop(low_chunk, high_chunk + 1, name="chunk") as loop:
-                first = b.load(self.offsets, base + loop.index, name="first")
-                last = b.load(self.offsets, base + loop.index + 1, name="last")
+                first, last = self._bounds(row, loop.index)
                 visit(loop.index, b.maximum(first, begin), b.minimum(last, end))
 
-    def _chunk_of(self, base: Var, pair: Var) -> Var:
+    def _chunk_of(self, row: Var, pair: Var) -> Var:
         """The chunk in whose list a pair stands: the last one that starts at or before it."""
         b = self.b
         steps = b.scalar("search_steps", Size.of("C").bits())
@@ -99,7 +122,7 @@ class ChunkLists:
         with b.loop(0, steps, name="i_search", carry=carry) as loop:
             low_chunk, high_chunk = loop.carried
             middle = (low_chunk + high_chunk) // 2
-            starts = b.load(self.offsets, base + middle, name="starts")
+            starts = b.load(self.offsets, row + middle, name="starts")
             before = starts <= pair
             loop.yield_(b.where(before, middle, low_chunk), b.where(before, high_chunk, middle))
         return loop.carried[0]

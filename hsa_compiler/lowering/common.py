@@ -15,7 +15,6 @@ from hsa_compiler.tile.ir import Kernel, Pointer, Var, Workspace
 
 LOG2E = math.log2(math.e)
 LN2 = math.log(2.0)
-NEG_INF = float("-inf")
 #: Stands for "no maximum yet": finite, so that subtracting it from itself is not NaN.
 LOWEST = -1e30
 
@@ -145,6 +144,13 @@ def both(b: TileBuilder, first: Var | None, second: Var | None) -> Var | None:
 def below(offsets: Var, limit: int, padded: int) -> Var | None:
     """``offsets < limit`` where a tile axis was padded; None where every lane is in use."""
     return None if limit == padded else offsets < limit
+
+
+def share_head(head: Var | int, heads: int, of: int) -> Var | int:
+    """Which of `heads` heads the head `head` of `of` heads uses."""
+    if heads == 1:
+        return 0
+    return head if heads == of else head * heads // of
 
 
 def tile_offset(base: Var, rows: Var, row_stride: int, cols: Var) -> Var:

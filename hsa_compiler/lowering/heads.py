@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hsa_compiler.errors import LoweringError
 from hsa_compiler.ir import Op
-from hsa_compiler.lowering.common import LOG2E, LOWEST, Lowering, below, tile_offset
+from hsa_compiler.lowering.common import LOG2E, LOWEST, Lowering, below, share_head, tile_offset
 from hsa_compiler.schedules.schedule import IllegalSchedule
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Var
@@ -87,13 +87,7 @@ class AttendShape:
 
     def index_head(self, program: Var) -> Var | int:
         """The index head of a head program."""
-        if self.index_heads == 1:
-            return 0
-        return (
-            program
-            if self.index_heads == self.programs
-            else (program * self.index_heads // self.programs)
-        )
+        return share_head(program, self.index_heads, self.programs)
 
     def kv_head(self, program: Var) -> Var:
         """The KV head of a head program."""
@@ -103,11 +97,7 @@ class AttendShape:
 
     def weight_head(self, query_head: Var) -> Var | int:
         """The weight head of a query head."""
-        if self.weight_heads == 1:
-            return 0
-        if self.weight_heads == self.query_heads:
-            return query_head
-        return query_head * self.weight_heads // self.query_heads
+        return share_head(query_head, self.weight_heads, self.query_heads)
 
 
 @dataclass(frozen=True)
@@ -133,11 +123,9 @@ class ChunkTiles:
         """Element offsets [key_tile, D] of a sub-tile, the same for keys and values."""
         b, s = self.b, self.shape
         n_keys = b.scalar("Lkv")
-        start = (
-            self.first_token(chunk) + tile * s.key_tile
-            if s.key_tiles > 1
-            else (self.first_token(chunk))
-        )
+        start = self.first_token(chunk)
+        if s.key_tiles > 1:
+            start = start + tile * s.key_tile
         token = (self.batch * n_keys).to("i64") + start
         base = (token * s.kv_heads + self.kv_head) * s.head_dim
         o_key, o_dim = b.arange(s.key_tile, "o_key"), b.arange(s.head_dim, "o_dim")

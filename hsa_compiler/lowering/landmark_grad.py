@@ -4,9 +4,9 @@ rows that chose it, weighted with their slot gradients. Programs take `dim_block
 from __future__ import annotations
 
 from hsa_compiler.lowering.chunk_lists import ChunkLists
-from hsa_compiler.lowering.common import LoweredGroup, Lowering, both
+from hsa_compiler.lowering.common import LoweredGroup, Lowering, both, share_head
 from hsa_compiler.tile.builder import TileBuilder
-from hsa_compiler.tile.ir import Pointer, Size, Var, Workspace
+from hsa_compiler.tile.ir import Size, Var
 
 
 def lower_landmark_grad(low: Lowering) -> LoweredGroup:
@@ -14,9 +14,10 @@ def lower_landmark_grad(low: Lowering) -> LoweredGroup:
     b = TileBuilder("landmark_grad")
     kernel = _LandmarkGrad(low, b)
     kernel.run()
-    heads = kernel.score_heads if kernel.lists.split else kernel.heads
-    launch = b.finish((kernel.lists.programs() * kernel.dim_tiles, heads, "B"))
-    return LoweredGroup((launch,), zeroed=tuple(kernel.zeroed), accumulators=kernel.accumulators)
+    lists = kernel.lists
+    heads = kernel.score_heads if lists.split else kernel.heads
+    launch = b.finish((lists.programs() * kernel.dim_tiles, heads, "B"))
+    return LoweredGroup((launch,), tuple(lists.zeroed), lists.accumulators)
 
 
 class _LandmarkGrad:
@@ -34,28 +35,15 @@ class _LandmarkGrad:
             low.dim("K"),
         )
         self.lists.check()
-        self.zeroed: list[str] = []
-        self.accumulators: dict[str, str] = {}
         self.pairs = low.schedule.pairs
         self.step = min(low.caps.pad(self.dim), low.schedule.dim_block)
         self.dim_tiles = -(-self.dim // self.step)
         self.q = low.operand(b, op, "q")
         self.d_slots = low.operand(b, low.op("scatter_add"), "d_slots")
-        self.d_landmarks = self._target("d_landmarks", self.heads * self.dim)
+        per_head = Size.of("B") * "C" * self.heads
+        self.d_landmarks = self.lists.target(op, "d_landmarks", per_head * self.dim)
         with_bias = low.is_output(op, "d_bias")
-        self.d_bias = self._target("d_bias", self.heads) if with_bias else None
-
-    def _target(self, role: str, per_chunk: int) -> Pointer:
-        low, b = self.low, self.b
-        out = low.result(b, self.op, role)
-        if not self.lists.split:
-            return out
-        if out.dtype == "fp32":
-            self.zeroed.append(role)
-            return out
-        space = Workspace(f"{role}_sum", "fp32", Size.of("B") * "C" * per_chunk, zeroed=True)
-        self.accumulators[role] = space.name
-        return low.workspace(b, space)
+        self.d_bias = self.lists.target(op, "d_bias", per_head) if with_bias else None
 
     def run(self) -> None:
         b = self.b
@@ -91,11 +79,7 @@ class _LandmarkGrad:
         self._store(i_batch, i_head, i_tile, work, o_dim, m_dim, list(loop.carried))
 
     def _index_head(self, score_head: Var) -> Var | int:
-        if self.index_heads == 1:
-            return 0
-        if self.index_heads == self.score_heads:
-            return score_head
-        return score_head * self.index_heads // self.score_heads
+        return share_head(score_head, self.index_heads, self.score_heads)
 
     def _zeros(self) -> list[tuple[str, Var]]:
         sums = [("b_dl", self.b.full((self.step,), 0.0, "fp32", "b_dl"))]
@@ -150,13 +134,12 @@ class _LandmarkGrad:
         b = self.b
         place = ((i_batch * b.scalar("C")).to("i64") + chunk) * self.heads + landmark_head
         b_dl = sums[0] * float(self.op.attr("scale"))
-        add = b.atomic_add if self.lists.split else b.store
-        add(self.d_landmarks, place * self.dim + o_dim, b_dl, m_dim)
+        self.lists.put(self.d_landmarks, place * self.dim + o_dim, b_dl, m_dim)
         if self.d_bias is None:
             return
         if isinstance(i_tile, int):
-            add(self.d_bias, place, sums[1])
+            self.lists.put(self.d_bias, place, sums[1])
         else:
             # Every dim tile has the whole sum; the first one writes it.
             with b.when(i_tile.eq(0)):
-                add(self.d_bias, place, sums[1])
+                self.lists.put(self.d_bias, place, sums[1])

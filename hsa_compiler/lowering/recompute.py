@@ -18,9 +18,8 @@ from hsa_compiler.tile.ir import Pointer, Var
 
 @dataclass(frozen=True)
 class Stats:
-    """Of one chunk's softmax, ``[rows]`` each: base-2 maximum, 1 / denominator, and D."""
+    """Of one chunk's softmax, ``[rows]`` each: 1 / denominator, and D."""
 
-    maximum: Var
     rcp: Var
     d_weight: Var
 
@@ -38,10 +37,11 @@ class WeightedRows:
         b = self.b
         b_p, rcp = whole_chunk_softmax(b, self.shape, b_s)
         d_weight = b.binary("mul", b.sum(b_p * b_dp, 1), rcp, "b_dw")
-        return Stats(rcp, rcp, d_weight), b_p
+        return Stats(rcp, d_weight), b_p
 
-    def chunk_stats(self, tiles: ChunkTiles, b_q: Var, b_do: Var, chunk: Var) -> Stats:
-        """The same for a chunk walked in sub-tiles, rescaled as the maximum grows."""
+    def chunk_stats(self, tiles: ChunkTiles, b_q: Var, b_do: Var, chunk: Var) -> tuple[Stats, Var]:
+        """Statistics of a chunk walked in sub-tiles, rescaled as the maximum grows, and its
+        base-2 maximum ``[rows]``."""
         b, shape, n = self.b, self.shape, b_q.shape[0]
         carry = [
             ("b_m", b.full((n,), shape.first_maximum, "fp32", "b_m")),
@@ -59,12 +59,12 @@ class WeightedRows:
             b_p = b.exp2(b_s - new_m.as_column, "b_p")
             loop.yield_(new_m, b_l * rescale + b.sum(b_p, 1), b_dw * rescale + b.sum(b_p * b_dp, 1))
         b_m, b_l, b_dw = loop.carried
-        b_m, rcp = close_softmax(b, shape, b_m, b_l)
-        return Stats(b_m, rcp, b_dw * rcp)
+        rcp = close_softmax(b, shape, b_m, b_l)
+        return Stats(rcp, b_dw * rcp), b_m
 
-    def exponentials(self, stats: Stats, b_s: Var) -> Var:
-        """Unnormalised exponentials of a sub-tile, given its chunk's statistics."""
-        return self.b.exp2(b_s - stats.maximum.as_column, "b_p")
+    def exponentials(self, maximum: Var, b_s: Var) -> Var:
+        """Unnormalised exponentials of a sub-tile, given its chunk's maximum."""
+        return self.b.exp2(b_s - maximum.as_column, "b_p")
 
     def gradients(self, stats: Stats, b_p: Var, b_dp: Var) -> tuple[Var, Var]:
         """``wP`` and ``dS`` of a tile."""

@@ -7,7 +7,7 @@ instead of L x C scores kept in memory.
 
 from __future__ import annotations
 
-from hsa_compiler.lowering.common import LN2, LOG2E, LoweredGroup, Lowering, below, both
+from hsa_compiler.lowering.common import LN2, LOG2E, LoweredGroup, Lowering, below, both, share_head
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Var
 
@@ -22,8 +22,8 @@ class _Row:
         self.i_row, self.i_head = b.program_id(0, "i_row"), b.program_id(1, "i_head")
         self.i_batch = b.program_id(2, "i_batch")
         self.place = (self.i_batch * b.scalar("R")).to("i64") + self.i_row
-        self.score_head = _share(self.i_head, self.score_heads, heads)
-        self.landmark_head = _share(self.score_head, self.landmark_heads, self.score_heads)
+        self.score_head = share_head(self.i_head, self.score_heads, heads)
+        self.landmark_head = share_head(self.score_head, self.landmark_heads, self.score_heads)
         self.kept = low.caps.pad(self.top_k)
         self.o_slot = b.arange(self.kept, "o_slot")
         self.m_slot = below(self.o_slot, self.top_k, self.kept)
@@ -31,7 +31,7 @@ class _Row:
 
     def load_chosen(self, indices: Pointer) -> None:
         """Read the row's chunk numbers; `valid` marks slots that hold one."""
-        head = _share(self.score_head, self.index_heads, self.score_heads)
+        head = share_head(self.score_head, self.index_heads, self.score_heads)
         base = (self.place * self.index_heads + head) * self.top_k
         chosen = self.b.load(indices, base + self.o_slot, self.m_slot, other=-1, name="b_chosen")
         self.chosen, self.valid = chosen, chosen >= 0
@@ -54,13 +54,6 @@ class _Row:
     def query_base(self) -> Var:
         """Offset of this row's retrieval query in ``[B, R, Hr, Dr]``."""
         return (self.place * self.score_heads + self.score_head) * self.dim
-
-
-def _share(head: Var | int, heads: int, of: int) -> Var | int:
-    """The head of `heads` that `head` of `of` heads uses."""
-    if heads == 1 or of == 1:
-        return 0
-    return head if heads == of else head * heads // of
 
 
 def lower_weigh(low: Lowering) -> LoweredGroup:

@@ -20,18 +20,10 @@ from torch import Tensor
 from hsa_compiler.configs import default_store
 from hsa_compiler.ir import KernelGroup, Program, fuse_groups, interpret
 from hsa_compiler.ir.dims import evaluate
+from hsa_compiler.ir.interpreter import TORCH_DTYPES
 from hsa_compiler.runtime import memory
 from hsa_compiler.runtime.dispatch import Dispatched, dispatch, resolve_backend
 
-TORCH_DTYPES = {
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-    "fp64": torch.float64,
-    "i32": torch.int32,
-    "i64": torch.int64,
-    "bool": torch.bool,
-}
 DTYPE_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 #: Plans an executable keeps: one per set of dims, and dims grow token by token in generation.
 PLANS = 512

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from hsa_compiler.tile.builder import TileBuilder
 
 FLOATS = ("fp16", "bf16", "fp32")
-INTS = ("i32", "i64", "u32")
 
-UNARY = ("neg", "exp2", "log2", "abs")
 ARITHMETIC = ("add", "sub", "mul", "div", "floordiv", "mod", "minimum", "maximum")
 BITWISE = ("and", "or", "xor", "shl", "shr")
 COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")

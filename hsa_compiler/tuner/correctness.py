@@ -15,8 +15,8 @@ from torch import Tensor
 from hsa_compiler.errors import HSAError
 from hsa_compiler.ir import KernelGroup, Op, interpret
 from hsa_compiler.ir.dims import evaluate
+from hsa_compiler.ir.interpreter import TORCH_DTYPES
 from hsa_compiler.ir.reference import gumbel_noise
-from hsa_compiler.runtime.executor import TORCH_DTYPES
 
 #: Largest normwise error of any output, by the dtype of the tensors a kernel moves.
 TOLERANCE = {"fp32": 1e-5, "bf16": 1e-2, "fp16": 1e-2}

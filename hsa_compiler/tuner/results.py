@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-#: How a kernel's tuning can end.
-OUTCOMES = ("tuned", "default", "failed", "skipped")
-
 
 @dataclass(frozen=True)
 class KernelResult:

@@ -19,8 +19,8 @@ from torch import Tensor
 from hsa_compiler.errors import InputError
 from hsa_compiler.ir import KernelGroup, Value, interpret
 from hsa_compiler.ir.dims import evaluate
+from hsa_compiler.ir.interpreter import TORCH_DTYPES
 from hsa_compiler.runtime import calls
-from hsa_compiler.runtime.executor import TORCH_DTYPES
 from hsa_compiler.schedules.locality import causal_bounds, make_selection
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem
 from hsa_compiler.tuner.shapes import Shape
