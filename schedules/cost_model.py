@@ -18,6 +18,7 @@ from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.footprint import (
     BYTES,
     MAX_REGISTERS,
+    WGMMA_ROWS,
     Footprint,
     KernelShape,
     chunk_count,
@@ -360,7 +361,7 @@ def _gpu_reach(
     needed = hardware.l2_bandwidth / hardware.units * LOAD_SECONDS
     in_flight = running * held.step_bytes * max(schedule.stages - 1, 0.5)
     rate = hardware.rate(shape.dtype) * busy * min(1.0, running * schedule.warps / 8)
-    wide = held.padded_rows >= 64 and schedule.warps >= 4
+    wide = held.padded_rows >= WGMMA_ROWS and schedule.warps >= 4
     if not wide:
         # Few rows are shared by several warps, which must meet for every softmax.
         rate /= 1.0 + 0.1 * math.log2(schedule.warps)

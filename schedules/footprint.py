@@ -1,8 +1,8 @@
 """What one program of a kernel holds: matrix rows, accumulators, bytes per step, shared memory.
 
 Arithmetic on the schedule alone, so it removes what cannot run before anything is compiled. Shared
-memory was fitted to kernels compiled for sm_89 and sm_90 and is right within a third, mostly a
-little low: a compiled kernel's own figure decides in the end.
+memory was fitted to kernels compiled for sm_89 and sm_90 and is right within a third: a compiled
+kernel's own figure decides in the end.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ BYTES = {"fp64": 8, "i64": 8, "fp32": 4, "i32": 4, "u32": 4, "bf16": 2, "fp16": 
 MAX_REGISTERS = 255
 #: The fewest rows of a matrix product on a tensor core; smaller tiles are padded to it.
 MIN_ROWS = 16
+#: Rows from which Hopper's tensor cores read both operands from shared memory.
+WGMMA_ROWS = 64
 
 
 def power_of_two(size: int) -> int:
@@ -135,11 +137,9 @@ class Footprint:
 
 def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint:
     """What one program holds under a schedule; shared memory is 0 where there is none (CPU)."""
-    rows, accumulators, step, resident = _tiles(shape, schedule)
+    rows, accumulators, step = _tiles(shape, schedule)
     padded = max(MIN_ROWS, power_of_two(rows)) if backend == "triton" else rows
-    shared = 0
-    if backend == "triton" and shape.kind not in ("weigh", "weigh_grad", "invert_index"):
-        shared = step * max(schedule.stages - 1, 1) + resident
+    shared = _shared_bytes(shape, schedule, padded, step) if backend == "triton" else 0
     # Padded rows are carried too, where rows are what is carried.
     grown = padded // rows if shape.kind in ("attend", "attend_grad_q") else 1
     carried = accumulators * grown
@@ -149,33 +149,48 @@ def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint
     return Footprint(rows, padded, carried, live, step, shared)
 
 
-def _tiles(shape: KernelShape, schedule: Schedule) -> tuple[int, int, int, int]:
-    """Rows, accumulator elements, bytes per step, bytes resident in shared memory."""
+def _shared_bytes(shape: KernelShape, schedule: Schedule, padded: int, step: int) -> int:
+    """Shared memory of one program: the steps in flight, and what stays beside them."""
+    ahead = max(schedule.stages - 1, 1)
+    if shape.kind in ("weigh", "weigh_grad", "invert_index"):
+        return 0  # no matrix product, no operands in shared memory
+    if shape.kind in ("attend", "attend_grad_q"):
+        # The queries, and in the gradient d_out, become operands in shared memory.
+        operands = 1 if shape.kind == "attend" else 2
+        return step * ahead + operands * padded * shape.head_dim * shape.width
+    if shape.kind == "attend_grad_kv":
+        # A row's address comes from its pair, so one step is prefetched at most. Softmax tiles
+        # are operands in another layout; sub-tiles are loaded again for the statistics.
+        tile = shape.key_tile(schedule)
+        chunk = 2 * tile * shape.head_dim * shape.width
+        if tile < shape.chunk:
+            return step * (2 if padded >= WGMMA_ROWS and shape.width == 2 else 1) + 2 * chunk
+        steps = 1 if schedule.stages == 1 and padded >= WGMMA_ROWS else 2
+        return step * steps + chunk + padded * tile * shape.width
+    return step * ahead
+
+
+def _tiles(shape: KernelShape, schedule: Schedule) -> tuple[int, int, int]:
+    """Rows, accumulator elements, bytes per step."""
     width, top_k, dim = shape.width, shape.top_k, shape.head_dim
     tile = shape.key_tile(schedule)
     if shape.kind in ("attend", "attend_grad_q"):
         rows = shape.row_group
-        # The queries, and in the gradient d_out, become operands in shared memory.
-        operands = 1 if shape.kind == "attend" else 2
-        queries = operands * max(MIN_ROWS, power_of_two(rows)) * dim * width
-        return rows, rows * dim, 2 * tile * dim * width, queries
+        return rows, rows * dim, 2 * tile * dim * width
     if shape.kind == "attend_grad_kv":
         rows = schedule.pairs * shape.row_group
-        step, chunk = 2 * rows * dim * width, 2 * tile * dim * width
-        # Rows and chunk are operands of two products each, in two layouts; half is shared.
-        return rows, 2 * tile * dim, step, chunk + max(step, chunk) // 2
+        return rows, 2 * tile * dim, 2 * rows * dim * width
     dims = min(schedule.dim_block, power_of_two(shape.retrieval_dim))
     if shape.kind == "select":
         # 64-bit candidates: the best so far, and a block's scores becoming candidates.
         rows, block = schedule.tokens, max(schedule.chunk_block, power_of_two(top_k))
         held = rows * (2 * power_of_two(top_k) + 3 * block)
-        return rows, held, (rows + block) * dims * width, 0
+        return rows, held, (rows + block) * dims * width
     if shape.kind in ("weigh", "weigh_grad"):
-        # No matrix product, no operands in shared memory.
-        return 1, power_of_two(top_k) * dims, top_k * dims * width, 0
+        return 1, power_of_two(top_k) * dims, top_k * dims * width
     if shape.kind == "landmark_grad":
-        return schedule.pairs, schedule.pairs * dims, schedule.pairs * dims * width, 0
-    return 1, 1, 4 * top_k, 0
+        return schedule.pairs, schedule.pairs * dims, schedule.pairs * dims * width
+    return 1, 1, 4 * top_k
 
 
 def check_resources(

@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from hsa_compiler.errors import InputError
-from hsa_compiler.runtime import attention_op, checks, prepare, retrieve_op
+from hsa_compiler.runtime import attention_op, checks, prepare, retrieve_op, validate
 
 Normalize = Literal["softmax", "stick_breaking", "softmax_off_by_one", "lse_mix"]
 WeightHeads = Literal["kv", "query"]
@@ -104,7 +104,7 @@ def retrieve(
             restart at each. One given serves for both.
         scale: of the scores; default ``1 / sqrt(Dr)``.
         noise_seed: adds Gumbel noise, a function of this seed alone, to the selection (never to
-            the weights); an int or an integer tensor. None: no noise.
+            the weights); an int or an integer tensor, whose low 32 bits count. None: no noise.
         force_first, force_last: so many first and last visible chunks are always chosen.
         deterministic: use no atomic adds in the gradients.
         backend: ``"auto"`` (CUDA tensors: Triton; CPU tensors: TVM), ``"triton"``, ``"tvm"``, or
@@ -119,7 +119,8 @@ def retrieve(
         BackendError: the back end is missing.
 
     Autocast casts q_slc and landmarks. Gradients reach q_slc, landmarks, chunk_bias, rank_scale
-    and local_lse through the weights and scores. Values of cu_seqlens are checked on a CPU only.
+    and local_lse through the weights and scores. Values of cu_seqlens and of a q_offset tensor are
+    checked on a CPU only.
     """
     q_slc, landmarks = prepare.cast(q_slc, landmarks)  # type: ignore[assignment]
     args = prepare.retrieve_args(
@@ -287,6 +288,8 @@ def hsa_attention(
 
     Autocast casts all five tensors and local_out. Second derivatives and vmap raise InputError.
     """
+    # Without weights nothing would learn to retrieve; `retrieve` alone takes None.
+    validate.one_of("normalize", normalize, validate.NORMALIZATIONS)
     if (local_out is not None) != (normalize == "lse_mix"):
         raise InputError(
             f"normalize={normalize!r} with local_out "

@@ -6,6 +6,7 @@ Each failure is one `InputError` that says what was given, what is allowed and w
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from torch import Tensor
@@ -36,9 +37,13 @@ def at_least(name: str, value: int, low: int) -> None:
 
 
 def number(name: str, value: object) -> None:
-    """Raise unless `value` is None or a real number."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+    """Raise unless `value` is None or a finite real number."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{name}={value!r} is a {type(value).__name__}: give a number or None")
+    if not math.isfinite(value):
+        raise InputError(f"{name}={value!r}: give a finite number or None")
 
 
 def tensor(name: str, x: object) -> None:
@@ -218,6 +223,8 @@ def offsets(name: str, q_offset: int | Tensor, sequences: int | None) -> None:
             raise InputError(
                 f"{name} has {q_offset.numel()} elements: give {' or '.join(map(str, allowed))}"
             )
+        if readable(q_offset) and int(q_offset.min()) < 0:
+            raise InputError(f"{name}={q_offset.tolist()}: give 0 or more")
         return
     at_least(name, q_offset, 0)
 

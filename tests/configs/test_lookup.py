@@ -75,6 +75,18 @@ def test_a_near_class_is_borrowed_and_a_far_one_too(tmp_path: Path) -> None:
     assert far.distance > 4
 
 
+def test_an_entry_that_does_not_fit_the_device_is_named_and_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    large = TUNED.replace(stages=4)
+    problem, sizes = add(tmp_path, schedule=large, head_dim=256, dtype="fp32")
+    choice = ConfigStore([tmp_path]).choose(problem, sizes, SM90, H100)
+    assert choice.tier == "planned"
+    assert "shared_memory" in choice.reason
+    assert "shared_memory" in caplog.text
+    assert str(tmp_path) in caplog.text
+
+
 def test_the_nearest_of_several_is_taken(tmp_path: Path) -> None:
     add(tmp_path, tokens=1024, schedule=TUNED.replace(warps=1))
     add(tmp_path, tokens=65536, schedule=TUNED.replace(warps=2))
