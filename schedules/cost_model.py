@@ -58,11 +58,13 @@ TOP_K_OPS = 24.0
 
 @dataclass(frozen=True)
 class Work:
-    """What a call must do whatever the schedule: FLOPs, and bytes that DRAM must move once."""
+    """What a call must do whatever the schedule: FLOPs, bytes that DRAM must move once, and the
+    filled slots of how many tokens (or retrieval rows)."""
 
     flops: float
     bytes: float
     slots: float
+    rows: float
 
 
 @dataclass(frozen=True)
@@ -116,14 +118,14 @@ def work(problem: Problem, sizes: Mapping[str, int]) -> Work:
     if shape.kind in ATTEND_PRODUCTS:
         heads = shape.programs * shape.row_group
         per_slot = 2.0 * shape.chunk * shape.head_dim * ATTEND_PRODUCTS[shape.kind]
-        return Work(tokens * heads * slots * per_slot, moved, float(tokens * slots))
+        return Work(tokens * heads * slots * per_slot, moved, tokens * slots, tokens)
     retrieval = 2.0 * rows * shape.score_heads * shape.retrieval_dim
     if shape.kind == "select":
         # A causal call sees half of the chunks on average.
-        return Work(retrieval * max(chunks / 2, 1), moved, float(rows * slots))
+        return Work(retrieval * max(chunks / 2, 1), moved, rows * slots, rows)
     if shape.kind == "invert_index":
-        return Work(0.0, moved, float(rows * slots))
-    return Work(retrieval * slots, moved, float(rows * slots))
+        return Work(0.0, moved, rows * slots, rows)
+    return Work(retrieval * slots, moved, rows * slots, rows)
 
 
 def mean_slots(top_k: int, chunks: int, rows: int) -> float:
@@ -166,12 +168,14 @@ def predict(
     backend = backend or _backend(hardware)
     todo = work(problem, sizes)
     held = footprint(shape, schedule, backend)
-    programs, read = _traffic(shape, schedule, sizes, chunk_count(problem, sizes), todo)
+    chunks = chunk_count(problem, sizes)
+    walked = _union_share(schedule, union or DEFAULT_UNION, chunks, todo)
+    programs, read = _traffic(shape, schedule, sizes, chunks, todo, walked)
     # Without a single chunk or row nothing is launched, but schedules must still be ranked.
     programs = max(programs, 1.0)
     l2_bytes = todo.bytes + read
-    dram_bytes = todo.bytes + _misses(shape, sizes, todo, read, hardware, union)
-    flops = todo.flops * held.padded_rows / held.rows * _recomputed(shape, schedule)
+    dram_bytes = todo.bytes + _misses(shape, schedule, sizes, todo, read, hardware, union)
+    flops = todo.flops * held.padded_rows / held.rows * _recomputed(shape, schedule) * walked
     scores = todo.flops / max(2.0 * shape.retrieval_dim, 1) if shape.kind == "select" else 0.0
     if hardware.kind == "cuda":
         resident = _resident(schedule, held, hardware)
@@ -242,8 +246,27 @@ def _moves(schedule: Schedule, default: Schedule) -> int:
     return sum(mine[name] != theirs[name] for name in mine)
 
 
+def _union_share(schedule: Schedule, union: float, chunks: int, todo: Work) -> float:
+    """Chunks that a tile of tokens walks in union order, over those that one of its tokens chose;
+    1 in the other orders.
+
+    Of `union`, that of 16 neighbours, a smaller tile has its share by powers of two; beyond 16 the
+    neighbours' neighbours choose almost independently. No tile walks more than all chunks.
+    """
+    if schedule.order != "union" or not todo.slots:
+        return 1.0
+    doublings = math.log2(schedule.tokens)
+    share = max(union, 1.0) ** (min(doublings, 4) / 4) * 2 ** (0.8 * max(doublings - 4, 0))
+    return min(share, max(chunks * todo.rows / todo.slots, 1.0))
+
+
 def _traffic(
-    shape: KernelShape, schedule: Schedule, sizes: Mapping[str, int], chunks: int, todo: Work
+    shape: KernelShape,
+    schedule: Schedule,
+    sizes: Mapping[str, int],
+    chunks: int,
+    todo: Work,
+    walked: float,
 ) -> tuple[float, float]:
     """Programs of the launch, and bytes its programs read through L2 beyond the tensors once."""
     batch, chunks = sizes.get("B", 1), max(chunks, 1)
@@ -254,7 +277,8 @@ def _traffic(
     if shape.kind in ("attend", "attend_grad_q"):
         # Sub-tiled gradients walk a chunk twice: the softmax first, then its gradient.
         walks = 1 if _recomputed(shape, schedule) == 1.0 else 2
-        return batch * tokens * shape.programs, todo.slots * shape.programs * chunk_bytes * walks
+        read = todo.slots * walked / schedule.tokens * shape.programs * chunk_bytes * walks
+        return batch * math.ceil(tokens / schedule.tokens) * shape.programs, read
     pairs = todo.slots
     if shape.kind == "attend_grad_kv":
         row_bytes = 2.0 * shape.row_group * shape.head_dim * shape.width
@@ -305,6 +329,7 @@ def _shared_lists(schedule: Schedule, pairs: float, chunks: int) -> tuple[float,
 
 def _misses(
     shape: KernelShape,
+    schedule: Schedule,
     sizes: Mapping[str, int],
     todo: Work,
     read: float,
@@ -328,7 +353,9 @@ def _misses(
     )
     if keys_and_values <= hardware.l2_bytes:
         return 0.0
-    return min(read, read * (union or DEFAULT_UNION) / 16)
+    # A tile in union order reads for all of its tokens at once.
+    sharing = max(16 / schedule.tokens, 1.0)
+    return min(read, read * (union or DEFAULT_UNION) / sharing)
 
 
 def _resident(schedule: Schedule, held: Footprint, hardware: Hardware) -> int:

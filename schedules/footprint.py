@@ -141,8 +141,8 @@ def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint
     padded = max(MIN_ROWS, power_of_two(rows)) if backend == "triton" else rows
     shared = _shared_bytes(shape, schedule, padded, step) if backend == "triton" else 0
     # Padded rows are carried too, where rows are what is carried.
-    grown = padded // rows if shape.kind in ("attend", "attend_grad_q") else 1
-    carried = accumulators * grown
+    grown = padded / rows if shape.kind in ("attend", "attend_grad_q") else 1
+    carried = int(accumulators * grown)
     # Scores and their gradients are tiles of rows x keys, one of each.
     products = {"attend": 1, "attend_grad_q": 2, "attend_grad_kv": 2}.get(shape.kind, 0)
     live = carried + products * padded * shape.key_tile(schedule)
@@ -155,9 +155,11 @@ def _shared_bytes(shape: KernelShape, schedule: Schedule, padded: int, step: int
     if shape.kind in ("weigh", "weigh_grad", "invert_index"):
         return 0  # no matrix product, no operands in shared memory
     if shape.kind in ("attend", "attend_grad_q"):
-        # The queries, and in the gradient d_out, become operands in shared memory.
+        # The queries, and in the gradient d_out, become operands in shared memory. A chunk's
+        # address comes from its index, so one step is prefetched at most.
         operands = 1 if shape.kind == "attend" else 2
-        return step * ahead + operands * padded * shape.head_dim * shape.width
+        steps = 2 if padded >= WGMMA_ROWS and schedule.stages > 1 else 1
+        return step * steps + operands * padded * shape.head_dim * shape.width
     if shape.kind == "attend_grad_kv":
         # A row's address comes from its pair, so one step is prefetched at most. Softmax tiles
         # are operands in another layout; sub-tiles are loaded again for the statistics.
@@ -175,7 +177,8 @@ def _tiles(shape: KernelShape, schedule: Schedule) -> tuple[int, int, int]:
     width, top_k, dim = shape.width, shape.top_k, shape.head_dim
     tile = shape.key_tile(schedule)
     if shape.kind in ("attend", "attend_grad_q"):
-        rows = shape.row_group
+        # In token order a tile has one token.
+        rows = schedule.tokens * shape.row_group
         return rows, rows * dim, 2 * tile * dim * width
     if shape.kind == "attend_grad_kv":
         rows = schedule.pairs * shape.row_group

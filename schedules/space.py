@@ -51,9 +51,11 @@ KNOBS: dict[str, KernelKnobs] = {
         ("token",), ("tokens", "chunk_block", "dim_block"), ("warps", "stages"), ("lanes", "unroll")
     ),
     "weigh": KernelKnobs(("token",), ("dim_block",), ("warps",)),
-    "attend": KernelKnobs(("token",), ("chunk_tile",), ("warps", "stages"), ("lanes", "unroll")),
+    "attend": KernelKnobs(
+        ("token", "union"), ("tokens", "chunk_tile"), ("warps", "stages"), ("lanes", "unroll")
+    ),
     "attend_grad_q": KernelKnobs(
-        ("token",), ("chunk_tile",), ("warps", "stages"), ("lanes", "unroll")
+        ("token", "union"), ("tokens", "chunk_tile"), ("warps", "stages"), ("lanes", "unroll")
     ),
     "invert_index": KernelKnobs(("token",), ("index_blocks",), ("warps",)),
     "attend_grad_kv": KernelKnobs(
@@ -69,7 +71,15 @@ KNOBS: dict[str, KernelKnobs] = {
 }
 
 #: Values of a knob that one kernel takes, where they are fewer than the knob's own choices.
-LIMITS: dict[tuple[str, str], tuple[Any, ...]] = {("select", "tokens"): (16, 32, 64, 128)}
+LIMITS: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("select", "tokens"): (16, 32, 64, 128),
+    ("attend", "tokens"): (1, 2, 4, 8, 16, 32),
+    ("attend_grad_q", "tokens"): (1, 2, 4, 8, 16, 32),
+}
+
+
+#: Tokens of a tile when a search moves from token order to union order.
+UNION_TOKENS = 4
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,8 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
     """The schedule that stands for all that give the same kernel for this problem.
 
     Beside `canonical`: tiles larger than a dim hold the whole dim, a block of chunks holds at least
-    K, and a step of pairs fills at least the fewest rows of a matrix product.
+    K, a step of pairs fills at least the fewest rows of a matrix product, and union order, and no
+    other, has several tokens a tile.
     """
     shape = KernelShape.of(problem)
     kind, read = problem.kind, KNOBS[problem.kind].names(backend)
@@ -140,6 +151,8 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
         choices = allowed(kind, backend, "dim_block")
         fits = [c for c in choices if c >= shape.retrieval_dim] or [choices[-1]]
         changes["dim_block"] = min(schedule.dim_block, fits[0])
+    if "union" in KNOBS[kind].orders:
+        changes["tokens"] = max(schedule.tokens, 2) if schedule.order == "union" else 1
     return canonical(kind, backend, adapted(problem, schedule).replace(**changes))
 
 
@@ -166,7 +179,8 @@ def check_knobs(kind: str, schedule: Schedule, backend: str) -> None:
     """The part of `check` that needs no problem: every knob's value, and how they go together.
 
     Raises:
-        IllegalSchedule: kind ``"order"``, ``"knob"``, ``"combine"``, ``"split"`` or ``"target"``.
+        IllegalSchedule: kind ``"order"``, ``"knob"``, ``"combine"``, ``"split"``, ``"tokens"`` or
+            ``"target"``.
     """
     if kind not in KNOBS:
         raise IllegalSchedule("knob", f"no kernel {kind!r}; kernels: {', '.join(KERNELS)}")
@@ -187,15 +201,21 @@ def check_knobs(kind: str, schedule: Schedule, backend: str) -> None:
                 f"{field.name}={value!r} for {kind} on {backend}; "
                 f"allowed: {', '.join(map(repr, choices))}",
             )
-    check_split(schedule)
+    check_together(kind, schedule)
 
 
-def check_split(schedule: Schedule) -> None:
+def check_together(kind: str, schedule: Schedule) -> None:
     """The part of `check_knobs` that is about several knobs at once.
 
     Raises:
-        IllegalSchedule: kind ``"combine"`` or ``"split"``.
+        IllegalSchedule: kind ``"combine"``, ``"split"`` or ``"tokens"``.
     """
+    if "union" in KNOBS[kind].orders and (schedule.tokens > 1) != (schedule.order == "union"):
+        raise IllegalSchedule(
+            "tokens",
+            f"tokens={schedule.tokens} with order={schedule.order}: union order has 2 tokens a "
+            "tile or more, token order has 1",
+        )
     if (schedule.split > 0) != (schedule.combine == "atomic"):
         raise IllegalSchedule(
             "combine",
@@ -274,12 +294,15 @@ def adapted(problem: Problem, schedule: Schedule) -> Schedule:
 
 def candidates(problem: Problem, backend: str) -> Iterator[Schedule]:
     """Every combination of the knobs' values in a fixed order, each kernel once (`normal`), whether
-    it fits or not; `combine` follows from `split`."""
+    it fits or not; `combine` follows from `split`. Combinations of orders and tokens a tile that
+    mean nothing are among them."""
     kind = problem.kind
     base = generic(kind, backend)
     axes: dict[str, list[Any]] = {}
     for name in KNOBS[kind].names(backend):
-        if name != "combine":
+        if name == "tokens" and "union" in KNOBS[kind].orders:
+            axes[name] = list(allowed(kind, backend, name))
+        elif name != "combine":
             # Normal form treats every knob by itself, so it can be asked axis by axis.
             found = (
                 normal(problem, backend, base.replace(**{name: value}))
@@ -299,7 +322,7 @@ def feasible(
     found = []
     for schedule in candidates(problem, backend):
         try:
-            check_split(schedule)
+            check_together(problem.kind, schedule)
             check_resources(problem, schedule, backend, hardware)
         except IllegalSchedule:
             continue
@@ -310,7 +333,8 @@ def feasible(
 def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, ...]:
     """Schedules one move away: the next value of an ordinal knob, any value of a categorical one.
 
-    `split` and `combine` move together, since one means nothing without the other.
+    `split` and `combine` move together, since one means nothing without the other; so do the order
+    and the tokens of a tile.
     """
     moves = []
     for knob in knobs(kind, backend):
@@ -323,5 +347,9 @@ def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, .
             changes: dict[str, Any] = {knob.name: knob.choices[step]}
             if knob.name == "split":
                 changes["combine"] = "atomic" if knob.choices[step] else "none"
+            if "union" in KNOBS[kind].orders and knob.name == "order":
+                changes["tokens"] = UNION_TOKENS if knob.choices[step] == "union" else 1
+            if "union" in KNOBS[kind].orders and knob.name == "tokens":
+                changes["order"] = "union" if knob.choices[step] > 1 else "token"
             moves.append(schedule.replace(**changes))
     return tuple(moves)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from hsa_compiler import Selection, chunk_attention, hsa_attention
 from tests import naive
+from tests.drawn_schedules import drawn_schedules
 from tests.sweep_cases import (
     ATTENTION_EXAMPLES,
     HSA_EXAMPLES,
@@ -367,7 +368,8 @@ def _sweep(
 ) -> None:
     def run(case: Case) -> None:
         try:
-            check(case)
+            with drawn_schedules(case.seed if case.schedules else None):
+                check(case)
         except Exception as error:
             error.add_note(f"reproduce with tests.sweep.{check_name(case)}: {case!r}")
             raise

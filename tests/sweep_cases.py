@@ -38,6 +38,7 @@ class HsaCase:
     dtype: str
     seed: int
     frozen: bool = False  # some inputs, by the seed, want no gradient
+    schedules: bool = False  # every kernel gets a random schedule of its space, by the seed
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class AttentionCase:
     dtype: str
     seed: int
     frozen: bool = False  # some inputs, by the seed, want no gradient
+    schedules: bool = False  # every kernel gets a random schedule of its space, by the seed
 
 
 GROUPS = (1, 2, 3, 4, 16)
@@ -118,6 +120,7 @@ def hsa_cases(draw: st.DrawFn) -> HsaCase:
         dtype=dice.choice(DTYPES),
         seed=dice.randrange(1000),
         frozen=dice.random() < 0.3,
+        schedules=dice.random() < 0.6,
     )
 
 
@@ -151,6 +154,7 @@ def attention_cases(draw: st.DrawFn) -> AttentionCase:
         dtype=dice.choice(DTYPES),
         seed=dice.randrange(1000),
         frozen=dice.random() < 0.3,
+        schedules=dice.random() < 0.6,
     )
 
 

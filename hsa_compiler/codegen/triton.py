@@ -196,10 +196,21 @@ class _Printer:
             "full": lambda: self.full(let),
             "broadcast": lambda: f"tl.broadcast_to({args[0]}, {list(attrs['shape'])})",
             "cumsum": lambda: f"tl.cumsum({args[0]}, axis=0)",
+            "repeat": lambda: self.repeat(let, args[0]),
+            "sum_groups": lambda: self.sum_groups(let, args[0]),
         }
         if op not in simple:
             raise TileError(f"the Triton printer does not know the op {op!r}")
         return simple[op]()
+
+    def repeat(self, let: Let, x: str) -> str:
+        (size,), times = let.var.shape, let.attrs["times"]
+        pairs = f"tl.broadcast_to({x}[:, None], [{size // times}, {times}])"
+        return f"tl.reshape({pairs}, [{size}])"
+
+    def sum_groups(self, let: Let, x: str) -> str:
+        (groups,), size = let.var.shape, let.attrs["size"]
+        return f"tl.sum(tl.reshape({x}, [{groups}, {size}]), axis=1)"
 
     def full(self, let: Let) -> str:
         value = self.operand(let.attrs["value"])

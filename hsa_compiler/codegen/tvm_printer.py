@@ -19,7 +19,9 @@ from hsa_compiler.codegen.tvm_prepare import prepare
 from hsa_compiler.codegen.tvm_reduce import (
     print_cumsum,
     print_reduction,
+    print_repeat,
     print_scalar_reduction,
+    print_sum_groups,
 )
 from hsa_compiler.codegen.tvm_text import BYTES, COMPUTE, STORAGE, X
 from hsa_compiler.codegen.tvm_tiles import Read, Tiles
@@ -191,6 +193,10 @@ class KernelPrinter:
             print_reduction(self.tiles, let)
         elif let.op == "cumsum":
             print_cumsum(self.tiles, let)
+        elif let.op == "repeat":
+            print_repeat(self.tiles, let)
+        elif let.op == "sum_groups":
+            print_sum_groups(self.tiles, let)
         elif let.op == "merge_top_k":
             print_merge_top_k(self.tiles, let)
         else:

@@ -1,4 +1,4 @@
-"""Sums and extremes along an axis, and running sums."""
+"""Sums and extremes along an axis, running sums, and groups of neighbours."""
 
 from __future__ import annotations
 
@@ -152,3 +152,41 @@ def print_cumsum(tiles: Tiles, let: Let) -> None:
         tiles.assign(out, at, total)
 
     tiles.over(source.shape, None, step)
+
+
+def print_repeat(tiles: Tiles, let: Let) -> None:
+    """Each element of a [N] tile several times in a row."""
+    (source,) = let.args
+    assert isinstance(source, Var)
+    dtype, out, times = COMPUTE[source.dtype], tiles.layout.buffers[let.var], let.attrs["times"]
+
+    def copy(at: tuple[At, ...]) -> None:
+        group, member = at
+        value = tiles.elements.element(source, (group,), dtype)
+        tiles.assign(out, (_in_group(group, member, times),), value)
+
+    tiles.over((source.size, times), 1, copy)
+
+
+def print_sum_groups(tiles: Tiles, let: Let) -> None:
+    """Sums of neighbours of a [N] tile."""
+    (source,) = let.args
+    assert isinstance(source, Var)
+    dtype, out, size = COMPUTE[source.dtype], tiles.layout.buffers[let.var], let.attrs["size"]
+    total = X(f"{tiles.temporary('group', 1, dtype)}[0]", dtype)
+
+    def one(at: tuple[At, ...]) -> None:
+        (group,) = at
+        tiles.set(total, tx.const(0, dtype))
+        with tiles.loop("n", size) as member:
+            place = _in_group(group, member, size)
+            tiles.set(total, tx.add(total, tiles.elements.element(source, (place,), dtype)))
+        tiles.assign(out, at, total)
+
+    tiles.over(let.var.shape, None, one)
+
+
+def _in_group(group: At, member: At, size: int) -> At:
+    """The place of a group's member."""
+    first = tx.mul(group.base, tx.const(size, "int32"))
+    return At(tx.add(first, member.base), member.lanes, max(group.depth, member.depth))

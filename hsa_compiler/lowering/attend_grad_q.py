@@ -1,5 +1,5 @@
 """Gradients of attention that are gathered by token: of the queries, the fusion weights and the
-local branch. Token order, everything recomputed from q, k, v, the weights and d_out.
+local branch. Token or union order, everything recomputed from q, k, v, the weights and d_out.
 
 A weight's gradient is D summed over the query heads that share it. Where they belong to several
 programs (several KV heads, or the tokens of a query block) each program writes its part and a
@@ -8,37 +8,44 @@ second kernel adds them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hsa_compiler.ir import Op
-from hsa_compiler.lowering.attend import load_weights, slot_base
-from hsa_compiler.lowering.common import LOG2E, LoweredGroup, Lowering, below, count_valid
+from hsa_compiler.lowering.common import LOG2E, LoweredGroup, Lowering, below
 from hsa_compiler.lowering.heads import AttendShape, ChunkTiles, QueryRows
 from hsa_compiler.lowering.recompute import JointRows, WeightedRows, load_total_lse
+from hsa_compiler.lowering.walks import (
+    Walk,
+    make_walk,
+    tile_rows,
+    tokens_per_tile,
+    union_launches,
+)
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Kernel, Pointer, Size, Var, Workspace
 
 
 def lower_attend_grad_q(low: Lowering) -> LoweredGroup:
-    """-> the token-order kernel, then the sums over programs that share a weight."""
-    low.need_order("token")
+    """-> in union order the lists of unions; the gradients; the sums over programs that share a
+    weight."""
+    tokens = tokens_per_tile(low)
     b = TileBuilder("attend_grad_q")
-    kernel = _GradQ(low, b)
+    kernel = _GradQ(low, b, tokens)
     kernel.run()
-    main = b.finish((Size.of("L"), kernel.shape.programs, "B"))
-    return LoweredGroup((main, *kernel.sums), zeroed=tuple(kernel.zeroed))
+    main = b.finish((Size.of("L").cdiv(tokens), kernel.shape.programs, "B"))
+    before = union_launches(low, kernel.shape, kernel.indices)
+    return LoweredGroup((*before, main, *kernel.sums), zeroed=tuple(kernel.zeroed))
 
 
 class _GradQ:
-    def __init__(self, low: Lowering, b: TileBuilder) -> None:
+    def __init__(self, low: Lowering, b: TileBuilder, tokens: int) -> None:
         op = low.op("attend_grad_q")
         self.low, self.b, self.op = low, b, op
         self.shape = shape = AttendShape.of(low, op)
         self.sums: list[Kernel] = []
         self.zeroed: list[str] = []
-        self.i_token, self.i_program = b.program_id(0, "i_token"), b.program_id(1, "i_program")
-        self.i_batch = b.program_id(2, "i_batch")
-        block = shape.query_block
-        self.i_row = self.i_token if block == 1 else self.i_token // block
-        self.rows = QueryRows(b, shape, self.i_batch, self.i_token, self.i_program)
+        self.rows = rows = tile_rows(b, shape, tokens)
+        self.indices = low.operand(b, op, "indices")
         q_value = op.operand("q")
         assert q_value is not None
         self.tiles = ChunkTiles(
@@ -47,8 +54,8 @@ class _GradQ:
             low.operand(b, op, "k"),
             low.operand(b, op, "v"),
             low.optional(b, op, "chunk_start"),
-            self.i_batch,
-            shape.kv_head(self.i_program),
+            rows.batch,
+            shape.kv_head(rows.program),
             low.caps.operand(q_value.type.dtype),
         )
 
@@ -57,53 +64,43 @@ class _GradQ:
         return self.b.load(pointer, self.rows.tile(), self.rows.mask_tile(), name=name)
 
     def run(self) -> None:
-        b, low, shape, dtype = self.b, self.low, self.shape, self.tiles.dtype
-        indices = low.operand(b, self.op, "indices")
+        b, low, rows, dtype = self.b, self.low, self.rows, self.tiles.dtype
         joint = low.find("fuse_joint_grad")
         d_out = low.operand(b, joint or low.op("fuse_grad_parts"), "d_out")
         b_q = self.load(low.operand(b, self.op, "q"), "b_q").to(dtype)
         b_do = self.load(d_out, "b_do")
         joint_rows = self._joint_rows(b_do) if joint else None
-        weights = None if joint else low.operand(b, low.op("fuse_grad_parts"), "weights")
         if low.find("merge_local_grad"):
             self._local_grad(b_do)
         b_do = b_do.to(dtype)
-        slots = slot_base(
-            b,
-            shape,
-            self.i_batch,
-            self.i_row,
-            shape.index_head(self.i_program),
-            shape.index_heads,
-        )
-        n_slots = count_valid(b, indices, slots, shape.top_k, low.caps.pad(shape.top_k))
-        zero = b.full((shape.padded_rows, shape.head_dim), 0.0, "fp32", "b_dq")
-        with b.loop(
-            0, n_slots, name="i_slot", carry=[("b_dq", zero)], stages=low.schedule.stages
-        ) as loop:
-            (b_dq,) = loop.carried
-            chosen = b.load(indices, slots + loop.index, name="chunk")
-            chunk = b.maximum(chosen, 0, "chunk")
+        walk = make_walk(low, b, rows, self.indices)
+        if joint is None:
+            walk.use_weights(low.operand(b, low.op("fuse_grad_parts"), "weights"))
+        weight_op = low.find("fuse_grad_weights")
+        grads = None if weight_op is None else self._shared("d_weights", weight_op, self.shape.top_k)
+        zero = b.full((rows.count, self.shape.head_dim), 0.0, "fp32", "b_dq")
+        carry = [("b_dq", zero), *(walk.grad_carry() if grads else [])]
+        with b.loop(0, walk.steps, name="i_step", carry=carry, stages=low.schedule.stages) as loop:
+            b_dq, *carried = loop.carried
+            chunk = walk.enter(loop.index)
             if joint_rows is not None:
-                loop.yield_(self._joint_slot(joint_rows, b_q, b_do, b_dq, chosen, chunk))
+                b_dq = self._joint_chunk(joint_rows, walk, b_q, b_do, b_dq, chunk)
             else:
-                assert weights is not None
-                b_w = load_weights(low, b, shape, self.rows, weights, self.i_row, loop.index)
-                b_w = b.where(chosen >= 0, b_w, 0.0, "b_w")
-                rows = WeightedRows(b, shape, b_w)
-                b_dq, d_weight = self._weighted_slot(rows, b_q, b_do, b_dq, chunk)
-                self._store_weight_grad(d_weight, loop.index, chosen)
-                loop.yield_(b_dq)
-        (b_dq,) = loop.carried
-        b.store(
-            low.result(b, self.op, "d_q"),
-            self.rows.tile(),
-            b_dq * shape.scale,
-            self.rows.mask_tile(),
-        )
+                weighted = WeightedRows(b, self.shape, walk.weight())
+                b_dq, d_weight = self._weighted_chunk(weighted, b_q, b_do, b_dq, chunk)
+                if grads:
+                    carried = walk.put_weight_grad(
+                        grads.target, grads.lists, grads.per_list(d_weight), carried
+                    )
+            loop.yield_(b_dq, *carried)
+        b_dq, *carried = loop.carried
+        if grads:
+            walk.finish_weight_grads(grads.target, grads.lists, carried)
+        d_q = low.result(b, self.op, "d_q")
+        b.store(d_q, rows.tile(), b_dq * self.shape.scale, rows.mask_tile())
 
-    # -- one slot -----------------------------------------------------------------------------
-    def _weighted_slot(
+    # -- one chunk ------------------------------------------------------------------------------
+    def _weighted_chunk(
         self, rows: WeightedRows, b_q: Var, b_do: Var, b_dq: Var, chunk: Var
     ) -> tuple[Var, Var]:
         b, shape, tiles = self.b, self.shape, self.tiles
@@ -123,8 +120,8 @@ class _GradQ:
             loop.yield_(b.dot(b_ds.to(tiles.dtype), b_k, loop.carried[0]))
         return loop.carried[0], stats.d_weight
 
-    def _joint_slot(
-        self, rows: JointRows, b_q: Var, b_do: Var, b_dq: Var, chosen: Var, chunk: Var
+    def _joint_chunk(
+        self, rows: JointRows, walk: Walk, b_q: Var, b_do: Var, b_dq: Var, chunk: Var
     ) -> Var:
         b, shape, tiles = self.b, self.shape, self.tiles
         with b.loop(0, shape.key_tiles, name="i_tile", carry=[("b_dq", b_dq)]) as loop:
@@ -132,7 +129,7 @@ class _GradQ:
             b_k, b_v = tiles.load_keys(offsets), tiles.load_values(offsets)
             b_s = tiles.logits(b_q, b_k, loop.index)
             _, b_ds = rows.gradients(b_s, b.dot(b_do, b_v.t, name="b_dp"))
-            b_ds = b.where(chosen >= 0, b_ds, 0.0, "b_ds")
+            b_ds = walk.counted(b_ds)
             loop.yield_(b.dot(b_ds.to(tiles.dtype), b_k, loop.carried[0]))
         return loop.carried[0]
 
@@ -158,7 +155,8 @@ class _GradQ:
             b_wl = b.exp2(b_lse * LOG2E - total, "b_local_w")
             d_local = b_wl.as_column * b_do.to("fp32")
             b.store(low.result(b, local, "d_local_out"), rows.tile(), d_local, rows.mask_tile())
-            d_lse = b_wl * (b.sum(b_local * b_do.to("fp32"), 1) - delta)
+            # Not sum(local * d_out) - delta: both are large where the local branch has the weight.
+            d_lse = b_wl * b.sum((b_local - b_out) * b_do.to("fp32"), 1)
             b.store(low.result(b, local, "d_local_lse"), rows.per_head(), d_lse, rows.mask())
         return JointRows(b, total, delta)
 
@@ -168,47 +166,48 @@ class _GradQ:
         op = low.op("merge_local_grad")
         b_local = self.load(low.operand(b, op, "local_out"), "b_local").to("fp32")
         local_weight = low.operand(b, op, "local_weight")
-        b_wl = b.load(local_weight, rows.per_weight_head(self.i_row), rows.mask(), name="b_wl")
+        b_wl = b.load(local_weight, rows.per_weight_head(), rows.mask(), name="b_wl")
         d_local = b_wl.as_column * b_do.to("fp32")
         b.store(low.result(b, op, "d_local_out"), rows.tile(), d_local, rows.mask_tile())
-        d_weight = b.sum(b_local * b_do.to("fp32"), 1, "b_dwl")
-        target, width = self._shared_target("d_local_weight", op, 1)
-        self._store_shared(target, width, d_weight, 1, None)
+        grads = self._shared("d_local_weight", op, 1)
+        d_weight = grads.per_list(b.sum(b_local * b_do.to("fp32"), 1, "b_dwl"))
+        mask = rows.mask() if grads.by_row else rows.token_mask()
+        b.store(grads.target, grads.lists, d_weight, mask)
 
-    def _store_weight_grad(self, d_weight: Var, slot: Var, chosen: Var) -> None:
-        op = self.low.find("fuse_grad_weights")
-        if op is None:
-            return
-        target, width = self._shared_target("d_weights", op, self.shape.top_k)
-        d_weight = self.b.where(chosen >= 0, d_weight, 0.0, "b_dw")
-        self._store_shared(target, width, d_weight, self.shape.top_k, slot)
-
-    def _shared_target(self, role: str, op: Op, k: int) -> tuple[Pointer, int]:
-        """Where gradients of shared weights go, and its heads per token: the output itself
-        (zeroed, since empty slots are never visited), or the parts that a second kernel adds."""
-        low, shape = self.low, self.shape
-        per_row = shape.weight_heads > shape.programs
-        width = shape.query_heads if per_row else shape.programs
+    def _shared(self, role: str, op: Op, k: int) -> _SharedGrads:
+        """Where gradients of shared weights go: the output itself (zeroed, since empty slots are
+        never visited), or the parts that a second kernel adds."""
+        low, shape, rows = self.low, self.shape, self.rows
+        by_row = shape.own_weights
+        width = shape.query_heads if by_row else shape.programs
+        if by_row:
+            lists = rows.per_head()
+        else:
+            token = (rows.batch * self.b.scalar("L")).to("i64") + rows.token_ids()
+            lists = token * width + rows.program
         if width == shape.weight_heads and shape.query_block == 1:
             self.zeroed.append(role)
-            return low.result(self.b, op, role), width
+            return _SharedGrads(rows, low.result(self.b, op, role), lists, by_row)
         size = Size.of("B") * "L" * (width * k)
         space = Workspace(f"{role}_parts", "fp32", size, zeroed=True)
         if space.name not in low.workspaces:
             self.sums.append(_sum_parts(low, shape, space, role, op, width, k))
-        return low.workspace(self.b, space), width
+        return _SharedGrads(rows, low.workspace(self.b, space), lists, by_row)
 
-    def _store_shared(
-        self, target: Pointer, width: int, per_head: Var, k: int, slot: Var | None
-    ) -> None:
-        b, rows, shape = self.b, self.rows, self.shape
-        if width == shape.query_heads and width != shape.programs:
-            offsets, value, mask = rows.per_head() * k, per_head, rows.mask()
-        else:
-            token = (rows.batch * b.scalar("L")).to("i64") + rows.token
-            offsets = (token * width + rows.program) * k
-            value, mask = b.sum(per_head, 0), None
-        b.store(target, offsets if slot is None else offsets + slot, value, mask)
+
+@dataclass(frozen=True)
+class _SharedGrads:
+    """Gradients of weights: the target, the number there of each of this program's lists of
+    weights, and whether every row has its own list (else every token)."""
+
+    rows: QueryRows
+    target: Pointer
+    lists: Var
+    by_row: bool
+
+    def per_list(self, per_row: Var) -> Var:
+        """Gradients by row, summed over the rows that share a list."""
+        return per_row if self.by_row else self.rows.per_token(per_row)
 
 
 def _sum_parts(

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from hsa_compiler.errors import LoweringError
 from hsa_compiler.ir import Op
-from hsa_compiler.lowering.common import LOG2E, LOWEST, Lowering, below, share_head, tile_offset
+from hsa_compiler.lowering.common import (
+    LOG2E,
+    LOWEST,
+    Lowering,
+    below,
+    both,
+    share_head,
+    tile_offset,
+)
 from hsa_compiler.schedules.schedule import IllegalSchedule
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Var
@@ -85,6 +93,11 @@ class AttendShape:
         """Sub-tiles per chunk; 1 when a chunk is held whole."""
         return self.chunk // self.key_tile
 
+    @property
+    def own_weights(self) -> bool:
+        """Whether the rows of a head program may have different fusion weights."""
+        return self.weight_heads > self.programs
+
     def index_head(self, program: Var) -> Var | int:
         """The index head of a head program."""
         return share_head(program, self.index_heads, self.programs)
@@ -151,22 +164,45 @@ class ChunkTiles:
 
 @dataclass(frozen=True)
 class QueryRows:
-    """Addresses of one token's rows for one head program: ``[padded_rows]`` query heads."""
+    """Addresses of a tile's query rows for one head program: `tokens` neighbouring tokens from
+    `first_token` on, each with its `padded_rows` query heads.
+
+    With one token, what is the same for all rows is a scalar.
+    """
 
     b: TileBuilder
     shape: AttendShape
     batch: Var
-    token: Var
+    first_token: Var
     program: Var
+    tokens: int = 1
+
+    @property
+    def count(self) -> int:
+        """Rows, padded ones included."""
+        return self.tokens * self.shape.padded_rows
+
+    def token(self) -> Var:
+        """The token of every row [count]; a scalar for one token."""
+        if self.tokens == 1:
+            return self.first_token
+        o_row, per_token = self.b.arange(self.count, "o_row"), self.shape.padded_rows
+        return self.first_token + (o_row if per_token == 1 else o_row // per_token)
 
     def heads(self) -> Var:
-        """The query head of every row [padded_rows]."""
-        return self.program * self.shape.rows + self.b.arange(self.shape.padded_rows, "o_row")
+        """The query head of every row [count]."""
+        return self.program * self.shape.rows + self._head_row()
+
+    def _head_row(self) -> Var:
+        o_row = self.b.arange(self.count, "o_row")
+        return o_row if self.tokens == 1 else o_row % self.shape.padded_rows
 
     def mask(self) -> Var | None:
-        """Which rows exist [padded_rows]; None when all do."""
-        o_row = self.b.arange(self.shape.padded_rows, "o_row")
-        return below(o_row, self.shape.rows, self.shape.padded_rows)
+        """Which rows exist [count]; None when all do."""
+        exists = below(self._head_row(), self.shape.rows, self.shape.padded_rows)
+        if self.tokens == 1:
+            return exists
+        return both(self.b, self.token() < self.b.scalar("L"), exists)
 
     def mask_tile(self) -> Var | None:
         """`mask` as a column."""
@@ -174,18 +210,46 @@ class QueryRows:
         return None if mask is None else mask.as_column
 
     def per_head(self) -> Var:
-        """Offsets [padded_rows] into a ``[B, L, Hq]`` tensor."""
-        token = (self.batch * self.b.scalar("L")).to("i64") + self.token
+        """Offsets [count] into a ``[B, L, Hq]`` tensor."""
+        token = (self.batch * self.b.scalar("L")).to("i64") + self.token()
         return token * self.shape.query_heads + self.heads()
 
     def tile(self) -> Var:
-        """Offsets [padded_rows, D] into a ``[B, L, Hq, D]`` tensor."""
+        """Offsets [count, D] into a ``[B, L, Hq, D]`` tensor."""
         o_dim = self.b.arange(self.shape.head_dim, "o_dim")
         return (self.per_head() * self.shape.head_dim).as_column + o_dim.as_row
 
-    def per_weight_head(self, row: Var) -> Var:
-        """Offsets [padded_rows] into a ``[B, R, Hw]`` tensor at retrieval row `row`."""
-        place = (self.batch * self.b.scalar("R")).to("i64") + row
+    # -- retrieval rows ---------------------------------------------------------------------------
+    def place(self, token: Var) -> Var:
+        """The place of tokens' retrieval rows in a ``[B, R, ...]`` tensor (i64)."""
+        block = self.shape.query_block
+        row = token if block == 1 else token // block
+        return (self.batch * self.b.scalar("R")).to("i64") + row
+
+    def slots(self, token: Var, head: Var | int, heads: int) -> Var:
+        """Offsets of tokens' slot 0 in a ``[B, R, heads, K]`` tensor."""
+        return (self.place(token) * heads + head) * self.shape.top_k
+
+    def per_weight_head(self) -> Var:
+        """Offsets [count] into a ``[B, R, Hw]`` tensor."""
+        place = self.place(self.token())
         if self.shape.weight_heads == 1:
-            return place + self.b.full((self.shape.padded_rows,), 0, "i64", "o_head")
+            return place + self.b.full((self.count,), 0, "i64", "o_head")
         return place * self.shape.weight_heads + self.shape.weight_head(self.heads())
+
+    # -- tokens -----------------------------------------------------------------------------------
+    def token_ids(self) -> Var:
+        """The tokens [tokens]; a scalar for one."""
+        if self.tokens == 1:
+            return self.first_token
+        return self.first_token + self.b.arange(self.tokens, "o_token")
+
+    def token_mask(self) -> Var | None:
+        """Which tokens exist [tokens]; None for one."""
+        return None if self.tokens == 1 else self.token_ids() < self.b.scalar("L")
+
+    def per_token(self, x: Var) -> Var:
+        """Sums over the rows of each token: [count] -> [tokens], or a scalar for one token."""
+        if self.tokens == 1:
+            return self.b.sum(x, 0)
+        return self.b.sum_groups(x, self.shape.padded_rows)

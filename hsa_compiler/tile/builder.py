@@ -201,6 +201,23 @@ class TileBuilder:
             raise TileError(f"cumsum needs one axis, got {x.shape} ({x.name})")
         return self._let("cumsum", (x,), x.dtype, x.shape, name or f"{x.name}_cumsum")
 
+    def repeat(self, x: Var, times: int, name: str | None = None) -> Var:
+        """[N] -> [N * times], each element `times` in a row; itself for 1."""
+        if len(x.shape) != 1 or times < 1:
+            raise TileError(f"repeat needs one axis and 1 or more, got {x.shape} and {times}")
+        if times == 1:
+            return x
+        return self._let("repeat", (x,), x.dtype, (x.size * times,), name or x.name, times=times)
+
+    def sum_groups(self, x: Var, size: int, name: str | None = None) -> Var:
+        """[N] -> [N / size], the sums of `size` neighbours each; itself for 1."""
+        if len(x.shape) != 1 or size < 1 or x.size % size:
+            raise TileError(f"sum_groups of {x.name}{x.shape} by {size}: groups must fill it")
+        if size == 1:
+            return x
+        shape = (x.size // size,)
+        return self._let("sum_groups", (x,), x.dtype, shape, name or f"{x.name}_sum", size=size)
+
     def dot(self, a: Var, b: Var, acc: Var | None = None, name: str | None = None) -> Var:
         """a[M, K] b[K, N] (+ acc) in fp32; fp32 operands are multiplied exactly (IEEE)."""
         if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[1] != b.shape[0]:

@@ -15,6 +15,8 @@
               | eq ne lt le gt ge (x, y) | where(condition, x, y)
               | expand(x){axis} | trans(x) | broadcast(x){shape}
               | sum max min (x){axis} | cumsum(x)
+              | repeat(x){times}                  [N] -> [N * times], each element `times` in a row
+              | sum_groups(x){size}               [N] -> [N / size], sums of neighbours
               | dot(a, b[, acc])                  a[M, K] b[K, N] -> fp32[M, N]
               | merge_top_k(running, fresh)       the largest of both, per row, descending
     value   ::= a tile of a dtype with 0, 1 or 2 axes of constant size; a scalar has none
@@ -74,7 +76,7 @@ class Size:
 
     def cdiv(self, other: SizeLike) -> Size:
         """The quotient rounded up."""
-        return self._with("cdiv", other)
+        return self if other == 1 else self._with("cdiv", other)
 
     def at_least(self, other: SizeLike) -> Size:
         """The larger of both."""

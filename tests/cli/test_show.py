@@ -97,8 +97,8 @@ def test_text_is_a_python_file_with_a_comment_on_top(capsys: pytest.CaptureFixtu
             "chunk_attention has no select; it has: attend, attend_grad_q",
         ),
         (
-            ["--stage", "tile", "--kernel", "attend", "--schedule", "order=union"],
-            "attend has no lowering in union order",
+            ["--stage", "tile", "--kernel", "attend", "--schedule", "order=chunk"],
+            "attend has no lowering in chunk order",
         ),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_near_class_is_borrowed_and_a_far_one_too(tmp_path: Path) -> None:
 def test_an_entry_that_does_not_fit_the_device_is_named_and_passed_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    large = TUNED.replace(stages=4)
+    large = TUNED.replace(order="union", tokens=8)
     problem, sizes = add(tmp_path, schedule=large, head_dim=256, dtype="fp32")
     choice = ConfigStore([tmp_path]).choose(problem, sizes, SM90, H100)
     assert choice.tier == "planned"
@@ -168,11 +168,11 @@ def test_an_illegal_stored_schedule_is_refused(
     problem, sizes = add(tmp_path)
     path = tmp_path / H100.slug / "attend.json"
     data = json.loads(path.read_text())
-    data["entries"][0]["schedule"]["order"] = "union"
+    data["entries"][0]["schedule"]["order"] = "chunk"
     path.write_text(json.dumps(data))
     choice = ConfigStore([tmp_path]).choose(problem, sizes, SM90, H100)
     assert choice.tier == "planned"
-    assert "order: attend has no lowering in union order" in choice.reason
+    assert "order: attend has no lowering in chunk order" in choice.reason
     assert "It is not used" in caplog.text
 
 

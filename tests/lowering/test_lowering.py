@@ -83,7 +83,7 @@ def _rows(kernel: Kernel) -> set[int]:
 @pytest.mark.parametrize(
     ("kind", "change", "reason"),
     [
-        ("attend", {"order": "union"}, "order"),
+        ("attend", {"order": "chunk"}, "order"),
         ("attend_grad_q", {"order": "chunk"}, "order"),
         ("attend_grad_kv", {"order": "token"}, "order"),
         ("attend_grad_kv", {"split": 64}, "combine"),

@@ -52,7 +52,9 @@ def test_a_legal_default_exists_on_the_smallest_gpu(head_dim: int, chunk: int, d
 @pytest.mark.parametrize(
     ("kind", "backend", "knobs", "reason", "text"),
     [
-        ("attend", "triton", {"order": "union"}, "order", "it has: token"),
+        ("attend", "triton", {"order": "chunk"}, "order", "it has: token, union"),
+        ("attend", "triton", {"order": "union"}, "tokens", "union order has 2 tokens"),
+        ("attend_grad_q", "tvm", {"tokens": 4}, "tokens", "token order has 1"),
         ("attend_grad_kv", "triton", {"order": "token"}, "order", "it has: chunk"),
         ("attend", "triton", {"pairs": 4}, "knob", "pairs=4 for attend on triton"),
         ("attend", "tvm", {"warps": 8}, "knob", "warps=8 for attend on tvm"),

@@ -143,6 +143,8 @@ class _Program:
             "trans": lambda: values[0].T,
             "broadcast": lambda: np.broadcast_to(values[0], let.var.shape),
             "cumsum": lambda: np.cumsum(values[0]),
+            "repeat": lambda: np.repeat(values[0], attrs["times"]),
+            "sum_groups": lambda: values[0].reshape(-1, attrs["size"]).sum(axis=1),
         }
         return simple[op]()
 

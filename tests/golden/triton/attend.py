@@ -3,46 +3,46 @@
 import triton
 import triton.language as tl
 
-@triton.jit(do_not_specialize=['R', 'L', 'Lkv'])
+@triton.jit(do_not_specialize=['L', 'R', 'Lkv'])
 def attend(
-    p_q, p_k, p_v, p_indices, p_weights, p_out, R, L, Lkv,
+    p_q, p_k, p_v, p_indices, p_weights, p_out, L, R, Lkv,
 ):
     # grid: (L, 1, B)
     i_token = tl.program_id(0)
     i_program = tl.program_id(1)
     i_batch = tl.program_id(2)
-    x = i_batch * R
+    o_dim = tl.arange(0, 128)
+    x = i_batch * L
     x_1 = x.to(tl.int64)
     x_2 = x_1 + i_token
-    x_3 = x_2 * 1
-    x_4 = x_3 + 0
-    x_5 = x_4 * 32
-    o_dim = tl.arange(0, 128)
-    x_6 = i_batch * L
-    x_7 = x_6.to(tl.int64)
-    x_8 = x_7 + i_token
-    x_9 = x_8 * 16
-    x_10 = i_program * 16
+    x_3 = x_2 * 16
+    x_4 = i_program * 16
     o_row = tl.arange(0, 16)
-    x_11 = x_10 + o_row
-    x_12 = x_9 + x_11
-    x_13 = x_12 * 128
-    x_14 = x_13[:, None]  # [16, 1]
+    x_5 = x_4 + o_row
+    x_6 = x_3 + x_5
+    x_7 = x_6 * 128
+    x_8 = x_7[:, None]  # [16, 1]
     o_dim_1 = o_dim[None, :]  # [1, 128]
-    x_15 = x_14 + o_dim_1  # [16, 128]
+    x_9 = x_8 + o_dim_1  # [16, 128]
     o_row_1 = tl.arange(0, 16)
-    b_q = tl.load(p_q + x_15)  # [16, 128]
-    b_acc = tl.full([16, 128], 0.0, tl.float32)  # [16, 128]
+    b_q = tl.load(p_q + x_9)  # [16, 128]
+    x_10 = i_batch * R
+    x_11 = x_10.to(tl.int64)
+    x_12 = x_11 + i_token
+    x_13 = x_12 * 1
+    x_14 = x_13 + 0
+    x_15 = x_14 * 32
     o_slot = tl.arange(0, 32)
-    x_16 = x_5 + o_slot
+    x_16 = x_15 + o_slot
     b_chosen = tl.load(p_indices + x_16)
     x_17 = b_chosen >= 0
     x_18 = o_slot + 1
     x_19 = tl.where(x_17, x_18, 0)
     n_slots = tl.max(x_19, axis=0)
+    b_acc = tl.full([16, 128], 0.0, tl.float32)  # [16, 128]
     b_out = b_acc
-    for i_slot in tl.range(0, n_slots, 1, num_stages=2):
-        x_20 = x_5 + i_slot
+    for i_step in tl.range(0, n_slots, 1, num_stages=2):
+        x_20 = x_15 + i_step
         chunk = tl.load(p_indices + x_20)
         chunk_1 = tl.maximum(chunk, 0)
         x_21 = i_program * 16
@@ -52,7 +52,7 @@ def attend(
         x_25 = x_24 * 1
         x_26 = x_25 + 0
         x_27 = x_26 * 32
-        x_28 = x_27 + i_slot
+        x_28 = x_27 + i_step
         b_w = tl.load(p_weights + x_28)
         x_29 = chunk >= 0
         b_w_1 = tl.where(x_29, b_w, 0.0)

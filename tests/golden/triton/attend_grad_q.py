@@ -5,7 +5,7 @@ import triton.language as tl
 
 @triton.jit(do_not_specialize=['L', 'R', 'Lkv'])
 def attend_grad_q(
-    p_k, p_v, p_indices, p_d_out, p_q, p_weights, p_d_weights, p_d_q, L, R, Lkv,
+    p_indices, p_k, p_v, p_d_out, p_q, p_weights, p_d_weights, p_d_q, L, R, Lkv,
 ):
     # grid: (L, 1, B)
     i_token = tl.program_id(0)
@@ -54,39 +54,44 @@ def attend_grad_q(
     x_28 = o_slot + 1
     x_29 = tl.where(x_27, x_28, 0)
     n_slots = tl.max(x_29, axis=0)
+    x_30 = i_batch * L
+    x_31 = x_30.to(tl.int64)
+    x_32 = x_31 + i_token
+    x_33 = x_32 * 1
+    x_34 = x_33 + i_program
     b_dq = tl.full([16, 128], 0.0, tl.float32)  # [16, 128]
     b_dq_1 = b_dq
-    for i_slot in tl.range(0, n_slots, 1, num_stages=2):
-        x_30 = x_25 + i_slot
-        chunk = tl.load(p_indices + x_30)
+    for i_step in tl.range(0, n_slots, 1, num_stages=2):
+        x_35 = x_25 + i_step
+        chunk = tl.load(p_indices + x_35)
         chunk_1 = tl.maximum(chunk, 0)
-        x_31 = i_program * 16
-        x_32 = i_batch * R
-        x_33 = x_32.to(tl.int64)
-        x_34 = x_33 + i_token
-        x_35 = x_34 * 1
-        x_36 = x_35 + 0
-        x_37 = x_36 * 32
-        x_38 = x_37 + i_slot
-        b_w = tl.load(p_weights + x_38)
-        x_39 = chunk >= 0
-        b_w_1 = tl.where(x_39, b_w, 0.0)
-        x_40 = chunk_1 * 64
-        x_41 = i_batch * Lkv
-        x_42 = x_41.to(tl.int64)
-        x_43 = x_42 + x_40
-        x_44 = x_43 * 1
-        x_45 = x_44 + i_program
-        x_46 = x_45 * 128
+        x_36 = i_program * 16
+        x_37 = i_batch * R
+        x_38 = x_37.to(tl.int64)
+        x_39 = x_38 + i_token
+        x_40 = x_39 * 1
+        x_41 = x_40 + 0
+        x_42 = x_41 * 32
+        x_43 = x_42 + i_step
+        b_w = tl.load(p_weights + x_43)
+        x_44 = chunk >= 0
+        b_w_1 = tl.where(x_44, b_w, 0.0)
+        x_45 = chunk_1 * 64
+        x_46 = i_batch * Lkv
+        x_47 = x_46.to(tl.int64)
+        x_48 = x_47 + x_45
+        x_49 = x_48 * 1
+        x_50 = x_49 + i_program
+        x_51 = x_50 * 128
         o_key = tl.arange(0, 64)
         o_dim_4 = tl.arange(0, 128)
-        x_47 = o_key * 128
-        x_48 = x_47[:, None]  # [64, 1]
-        x_49 = x_46 + x_48  # [64, 1]
+        x_52 = o_key * 128
+        x_53 = x_52[:, None]  # [64, 1]
+        x_54 = x_51 + x_53  # [64, 1]
         o_dim_5 = o_dim_4[None, :]  # [1, 128]
-        x_50 = x_49 + o_dim_5  # [64, 128]
-        b_k = tl.load(p_k + x_50)  # [64, 128]
-        b_v = tl.load(p_v + x_50)  # [64, 128]
+        x_55 = x_54 + o_dim_5  # [64, 128]
+        b_k = tl.load(p_k + x_55)  # [64, 128]
+        b_v = tl.load(p_v + x_55)  # [64, 128]
         b_v_t = tl.trans(b_v)  # [128, 64]
         b_dp = tl.dot(b_do, b_v_t)  # [16, 64]
         b_k_t = tl.trans(b_k)  # [128, 64]
@@ -94,32 +99,27 @@ def attend_grad_q(
         b_s = b_dot * 0.14426950408889636  # [16, 64]
         b_m = tl.max(b_s, axis=1)
         b_m_1 = b_m[:, None]  # [16, 1]
-        x_51 = b_s - b_m_1  # [16, 64]
-        b_p = tl.exp2(x_51)  # [16, 64]
+        x_56 = b_s - b_m_1  # [16, 64]
+        b_p = tl.exp2(x_56)  # [16, 64]
         b_l = tl.sum(b_p, axis=1)
         b_rcp_l = 1.0 / b_l
-        x_52 = b_p * b_dp  # [16, 64]
-        x_52_sum = tl.sum(x_52, axis=1)
-        b_dw = x_52_sum * b_rcp_l
-        x_53 = b_rcp_l * b_w_1
-        x_54 = x_53[:, None]  # [16, 1]
-        b_wp = b_p * x_54  # [16, 64]
+        x_57 = b_p * b_dp  # [16, 64]
+        x_57_sum = tl.sum(x_57, axis=1)
+        b_dw = x_57_sum * b_rcp_l
+        x_58 = b_rcp_l * b_w_1
+        x_59 = x_58[:, None]  # [16, 1]
+        b_wp = b_p * x_59  # [16, 64]
         b_dw_1 = b_dw[:, None]  # [16, 1]
-        x_55 = b_dp - b_dw_1  # [16, 64]
-        b_ds = b_wp * x_55  # [16, 64]
+        x_60 = b_dp - b_dw_1  # [16, 64]
+        b_ds = b_wp * x_60  # [16, 64]
         b_ds_1 = b_ds.to(tl.bfloat16)  # [16, 64]
         b_dot_1 = tl.dot(b_ds_1, b_k, b_dq_1)  # [16, 128]
-        x_56 = chunk >= 0
-        b_dw_2 = tl.where(x_56, b_dw, 0.0)
-        x_57 = i_batch * L
-        x_58 = x_57.to(tl.int64)
-        x_59 = x_58 + i_token
-        x_60 = x_59 * 1
-        x_61 = x_60 + i_program
-        x_62 = x_61 * 32
-        b_dw_2_sum = tl.sum(b_dw_2, axis=0)
-        x_63 = x_62 + i_slot
-        tl.store(p_d_weights + x_63, b_dw_2_sum)
+        b_dw_sum = tl.sum(b_dw, axis=0)
+        x_61 = chunk >= 0
+        b_dw_2 = tl.where(x_61, b_dw_sum, 0.0)
+        x_62 = x_34 * 32
+        x_63 = x_62 + i_step
+        tl.store(p_d_weights + x_63, b_dw_2)
         b_dq_1 = b_dot_1
     o_dim_6 = tl.arange(0, 128)
     x_64 = i_batch * L

@@ -14,8 +14,8 @@ class Module:
         indices_ptr: T.handle,
         weights_ptr: T.handle,
         out_ptr: T.handle,
-        R: T.int32,
         L: T.int32,
+        R: T.int32,
         Lkv: T.int32,
         grid_0: T.int32,
         grid_1: T.int32,
@@ -50,14 +50,13 @@ class Module:
                 pid: T.let = j * 2 + tid
                 i_token: T.let = T.truncmod(pid, grid_0)
                 i_batch: T.let = T.truncdiv(pid, grid_0)
-                x_5: T.let = (T.Cast("int64", i_batch * R) + T.Cast("int64", i_token)) * 16
-                x_9: T.let = (T.Cast("int64", i_batch * L) + T.Cast("int64", i_token)) * 16
+                x_3: T.let = (T.Cast("int64", i_batch * L) + T.Cast("int64", i_token)) * 16
                 # b_q = load [16, 64]
                 for m in range(4):
                     for u in T.unroll(8):
-                        block_low[T.Ramp(u * 16, 1, 16)] = p_q[T.Ramp(x_9 * 64 + u * 64 + m * 16, 1, 16)]
+                        block_low[T.Ramp(u * 16, 1, 16)] = p_q[T.Ramp(x_3 * 64 + u * 64 + m * 16, 1, 16)]
                     for u in T.unroll(8):
-                        block_high[T.Ramp(u * 16, 1, 16)] = p_q[T.Ramp(x_9 * 64 + (u + 8) * 64 + m * 16, 1, 16)]
+                        block_high[T.Ramp(u * 16, 1, 16)] = p_q[T.Ramp(x_3 * 64 + (u + 8) * 64 + m * 16, 1, 16)]
                     for r in T.unroll(2):
                         for u in T.unroll(4):
                             block_next_low[T.Ramp(u * 2 * 16, 1, 16)] = T.Shuffle([block_low[T.Ramp(u * 16, 1, 16)], block_high[T.Ramp(u * 16, 1, 16)]], [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23])
@@ -75,7 +74,8 @@ class Module:
                         b_q[T.Ramp((m * 16 + u) * 16, 1, 16)] = block_low[T.Ramp(u * 16, 1, 16)]
                     for u in T.unroll(8):
                         b_q[T.Ramp((m * 16 + (u + 8)) * 16, 1, 16)] = block_high[T.Ramp(u * 16, 1, 16)]
-                x_19: T.let = T.Select(p_indices[T.Ramp(x_5, 1, 16)] >= 0, T.Ramp(1, 1, 16), T.Broadcast(0, 16))
+                x_15: T.let = (T.Cast("int64", i_batch * R) + T.Cast("int64", i_token)) * 16
+                x_19: T.let = T.Select(p_indices[T.Ramp(x_15, 1, 16)] >= 0, T.Ramp(1, 1, 16), T.Broadcast(0, 16))
                 lanes: T.let = x_19
                 max_8: T.let = T.max(T.vectorlow("int32x8", lanes), T.vectorhigh("int32x8", lanes))
                 max_4: T.let = T.max(T.vectorlow("int32x4", max_8), T.vectorhigh("int32x4", max_8))
@@ -85,9 +85,9 @@ class Module:
                 x_32: T.let = T.Cast("int64", i_batch * Lkv)
                 for n in range(64):
                     b_out[T.Ramp(n * 16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
-                for i_slot in range(n_slots):
-                    chunk: T.let = p_indices[x_5 + T.Cast("int64", i_slot)]
-                    b_w: T.let = p_weights[x_27 + T.Cast("int64", i_slot)]
+                for i_step in range(n_slots):
+                    chunk: T.let = p_indices[x_15 + T.Cast("int64", i_step)]
+                    b_w: T.let = p_weights[x_27 + T.Cast("int64", i_step)]
                     b_w_1: T.let = T.Select(chunk >= 0, b_w, T.float32(0.0))
                     x_36: T.let = (x_32 + T.Cast("int64", T.max(chunk, 0) * 64)) * 64
                     # b_dot = b_q [16, 64] @ b_k_t [64, 64]

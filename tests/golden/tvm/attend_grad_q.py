@@ -8,9 +8,9 @@ from tvm.script import tirx as T
 class Module:
     @T.prim_func
     def attend_grad_q(
+        indices_ptr: T.handle,
         k_ptr: T.handle,
         v_ptr: T.handle,
-        indices_ptr: T.handle,
         d_out_ptr: T.handle,
         q_ptr: T.handle,
         weights_ptr: T.handle,
@@ -24,17 +24,17 @@ class Module:
         grid_2: T.int32,
     ):
         # grid: (L, 1, B)
+        n_indices = T.int64()
         n_k = T.int64()
         n_v = T.int64()
-        n_indices = T.int64()
         n_d_out = T.int64()
         n_q = T.int64()
         n_weights = T.int64()
         n_d_weights = T.int64()
         n_d_q = T.int64()
+        p_indices = T.match_buffer(indices_ptr, (n_indices,), "int32", align=4)
         p_k = T.match_buffer(k_ptr, (n_k,), "float32", align=4)
         p_v = T.match_buffer(v_ptr, (n_v,), "float32", align=4)
-        p_indices = T.match_buffer(indices_ptr, (n_indices,), "int32", align=4)
         p_d_out = T.match_buffer(d_out_ptr, (n_d_out,), "float32", align=4)
         p_q = T.match_buffer(q_ptr, (n_q,), "float32", align=4)
         p_weights = T.match_buffer(weights_ptr, (n_weights,), "float32", align=4)
@@ -48,7 +48,7 @@ class Module:
             b_dot = T.alloc_buffer((1024,), "float32", scope="global")  # [16, 64], transposed
             b_m = T.alloc_buffer((16,), "float32", scope="global")
             b_l = T.alloc_buffer((16,), "float32", scope="global")
-            x_52_sum = T.alloc_buffer((16,), "float32", scope="global")
+            x_57_sum = T.alloc_buffer((16,), "float32", scope="global")
             block_low = T.alloc_buffer((128,), "float32", scope="global")
             block_high = T.alloc_buffer((128,), "float32", scope="global")
             block_next_low = T.alloc_buffer((128,), "float32", scope="global")
@@ -114,16 +114,16 @@ class Module:
                 max_4: T.let = T.max(T.vectorlow("int32x4", max_8), T.vectorhigh("int32x4", max_8))
                 max_2: T.let = T.max(T.vectorlow("int32x2", max_4), T.vectorhigh("int32x2", max_4))
                 n_slots: T.let = T.max(T.Shuffle([max_2], [0]), T.Shuffle([max_2], [1]))
-                x_37: T.let = (T.Cast("int64", i_batch * R) + T.Cast("int64", i_token)) * 16
-                x_42: T.let = T.Cast("int64", i_batch * Lkv)
+                x_42: T.let = (T.Cast("int64", i_batch * R) + T.Cast("int64", i_token)) * 16
+                x_47: T.let = T.Cast("int64", i_batch * Lkv)
                 x_62: T.let = (T.Cast("int64", i_batch * L) + T.Cast("int64", i_token)) * 16
                 for n in range(64):
                     b_dq_1[T.Ramp(n * 16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
-                for i_slot in range(n_slots):
-                    chunk: T.let = p_indices[x_25 + T.Cast("int64", i_slot)]
-                    b_w: T.let = p_weights[x_37 + T.Cast("int64", i_slot)]
+                for i_step in range(n_slots):
+                    chunk: T.let = p_indices[x_25 + T.Cast("int64", i_step)]
+                    b_w: T.let = p_weights[x_42 + T.Cast("int64", i_step)]
                     b_w_1: T.let = T.Select(chunk >= 0, b_w, T.float32(0.0))
-                    x_46: T.let = (x_42 + T.Cast("int64", T.max(chunk, 0) * 64)) * 64
+                    x_51: T.let = (x_47 + T.Cast("int64", T.max(chunk, 0) * 64)) * 64
                     # b_dp = b_do [16, 64] @ b_v_t [64, 64]
                     for y in range(16):
                         for u in T.unroll(4):
@@ -131,7 +131,7 @@ class Module:
                         for k in range(64):
                             vector: T.let = b_do[T.Ramp(k * 16, 1, 16)]
                             for u in T.unroll(4):
-                                acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector * p_v[x_46 + (y * 4 + u) * 64 + k]
+                                acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector * p_v[x_51 + (y * 4 + u) * 64 + k]
                         for u in T.unroll(4):
                             b_dp[T.Ramp((y * 4 + u) * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
                     # b_dot = b_q [16, 64] @ b_k_t [64, 64]
@@ -141,7 +141,7 @@ class Module:
                         for k in range(64):
                             vector_1: T.let = b_q[T.Ramp(k * 16, 1, 16)]
                             for u in T.unroll(4):
-                                b_k: T.let = p_k[x_46 + (y * 4 + u) * 64 + k]
+                                b_k: T.let = p_k[x_51 + (y * 4 + u) * 64 + k]
                                 acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_1 * b_k
                         for u in T.unroll(4):
                             b_dot[T.Ramp((y * 4 + u) * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
@@ -180,7 +180,7 @@ class Module:
                     b_l[T.Ramp(0, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + partial_16[T.Ramp(16, 1, 16)] + (partial_16[T.Ramp(32, 1, 16)] + partial_16[T.Ramp(48, 1, 16)])
                     # b_l = div [16]
                     b_l[T.Ramp(0, 1, 16)] = 1.0 / b_l[T.Ramp(0, 1, 16)]
-                    # x_52_sum = sum of x_52 along axis 1
+                    # x_57_sum = sum of x_57 along axis 1
                     partial_16[T.Ramp(0, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                     partial_16[T.Ramp(16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                     partial_16[T.Ramp(32, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
@@ -190,14 +190,14 @@ class Module:
                         partial_16[T.Ramp(16, 1, 16)] = partial_16[T.Ramp(16, 1, 16)] + b_dot[T.Ramp((n * 4 + 1) * 16, 1, 16)] * b_dp[T.Ramp((n * 4 + 1) * 16, 1, 16)]
                         partial_16[T.Ramp(32, 1, 16)] = partial_16[T.Ramp(32, 1, 16)] + b_dot[T.Ramp((n * 4 + 2) * 16, 1, 16)] * b_dp[T.Ramp((n * 4 + 2) * 16, 1, 16)]
                         partial_16[T.Ramp(48, 1, 16)] = partial_16[T.Ramp(48, 1, 16)] + b_dot[T.Ramp((n * 4 + 3) * 16, 1, 16)] * b_dp[T.Ramp((n * 4 + 3) * 16, 1, 16)]
-                    x_52_sum[T.Ramp(0, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + partial_16[T.Ramp(16, 1, 16)] + (partial_16[T.Ramp(32, 1, 16)] + partial_16[T.Ramp(48, 1, 16)])
-                    # x_52_sum = mul [16]
-                    x_52_sum[T.Ramp(0, 1, 16)] = x_52_sum[T.Ramp(0, 1, 16)] * b_l[T.Ramp(0, 1, 16)]
+                    x_57_sum[T.Ramp(0, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + partial_16[T.Ramp(16, 1, 16)] + (partial_16[T.Ramp(32, 1, 16)] + partial_16[T.Ramp(48, 1, 16)])
+                    # x_57_sum = mul [16]
+                    x_57_sum[T.Ramp(0, 1, 16)] = x_57_sum[T.Ramp(0, 1, 16)] * b_l[T.Ramp(0, 1, 16)]
                     # b_l = mul [16]
                     b_l[T.Ramp(0, 1, 16)] = b_l[T.Ramp(0, 1, 16)] * b_w_1
                     # b_dot = mul [16, 64]
                     for n in range(64):
-                        b_dot[T.Ramp(n * 16, 1, 16)] = b_dot[T.Ramp(n * 16, 1, 16)] * b_l[T.Ramp(0, 1, 16)] * (b_dp[T.Ramp(n * 16, 1, 16)] - x_52_sum[T.Ramp(0, 1, 16)])
+                        b_dot[T.Ramp(n * 16, 1, 16)] = b_dot[T.Ramp(n * 16, 1, 16)] * b_l[T.Ramp(0, 1, 16)] * (b_dp[T.Ramp(n * 16, 1, 16)] - x_57_sum[T.Ramp(0, 1, 16)])
                     # b_dq_1 = b_ds [16, 64] @ b_k [64, 64] + b_dq_1
                     for y in range(16):
                         for u in T.unroll(4):
@@ -205,19 +205,18 @@ class Module:
                         for k in range(64):
                             vector_2: T.let = b_dot[T.Ramp(k * 16, 1, 16)]
                             for u in T.unroll(4):
-                                b_k_1: T.let = p_k[x_46 + k * 64 + (y * 4 + u)]
+                                b_k_1: T.let = p_k[x_51 + k * 64 + (y * 4 + u)]
                                 acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_2 * b_k_1
                         for u in T.unroll(4):
                             b_dq_1[T.Ramp((y * 4 + u) * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
-                    x_56: T.let = chunk >= 0
-                    b_dw_2: T.let = T.Select(T.Broadcast(x_56, 16), x_52_sum[T.Ramp(0, 1, 16)], T.Broadcast(T.float32(0.0), 16))
-                    lanes_1: T.let = b_dw_2
+                    lanes_1: T.let = x_57_sum[T.Ramp(0, 1, 16)]
                     sum_8: T.let = T.vectorlow("float32x8", lanes_1) + T.vectorhigh("float32x8", lanes_1)
                     sum_4: T.let = T.vectorlow("float32x4", sum_8) + T.vectorhigh("float32x4", sum_8)
                     sum_2: T.let = T.vectorlow("float32x2", sum_4) + T.vectorhigh("float32x2", sum_4)
-                    b_dw_2_sum: T.let = T.Shuffle([sum_2], [0]) + T.Shuffle([sum_2], [1])
-                    x_63: T.let = x_62 + T.Cast("int64", i_slot)
-                    p_d_weights[x_63] = b_dw_2_sum
+                    b_dw_sum: T.let = T.Shuffle([sum_2], [0]) + T.Shuffle([sum_2], [1])
+                    b_dw_2: T.let = T.Select(chunk >= 0, b_dw_sum, T.float32(0.0))
+                    x_63: T.let = x_62 + T.Cast("int64", i_step)
+                    p_d_weights[x_63] = b_dw_2
                 x_67: T.let = (T.Cast("int64", i_batch * L) + T.Cast("int64", i_token)) * 16
                 for n in range(4):
                     for u in T.unroll(8):

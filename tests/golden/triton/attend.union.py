@@ -1,0 +1,222 @@
+"""Generated for triton:sm_90; schedule: order=union tokens=4."""
+
+import triton
+import triton.language as tl
+
+@triton.jit(do_not_specialize=['R', 'L', 'n_tiles'])
+def union_chunks(
+    p_indices, p_union_chunks, p_union_sizes, R, L, n_tiles,
+):
+    # grid: (cdiv(L, 4), 1, B)
+    i_tile = tl.program_id(0)
+    i_head = tl.program_id(1)
+    i_batch = tl.program_id(2)
+    o_pair = tl.arange(0, 128)
+    x = i_tile * 4
+    x_1 = o_pair // 32
+    x_2 = x + x_1
+    x_3 = o_pair % 32
+    x_4 = i_batch * R
+    x_5 = x_4.to(tl.int64)
+    x_6 = x_5 + x_2
+    x_7 = x_6 * 1
+    x_8 = x_7 + i_head
+    x_9 = x_8 * 32
+    x_10 = x_9 + x_3
+    x_11 = x_2 < L
+    b_chosen = tl.load(p_indices + x_10, mask=x_11, other=-1)
+    b_twins = tl.full([128], 0, tl.int32)
+    b_twins_1 = b_twins
+    for i_pair in tl.range(0, 128, 32, num_stages=1):
+        o_other = tl.arange(0, 32)
+        x_12 = i_pair + o_other
+        x_13 = i_tile * 4
+        x_14 = x_12 // 32
+        x_15 = x_13 + x_14
+        x_16 = x_12 % 32
+        x_17 = i_batch * R
+        x_18 = x_17.to(tl.int64)
+        x_19 = x_18 + x_15
+        x_20 = x_19 * 1
+        x_21 = x_20 + i_head
+        x_22 = x_21 * 32
+        x_23 = x_22 + x_16
+        x_24 = x_15 < L
+        b_other = tl.load(p_indices + x_23, mask=x_24, other=-1)
+        b_chosen_1 = b_chosen[:, None]  # [128, 1]
+        b_other_1 = b_other[None, :]  # [1, 32]
+        x_25 = b_chosen_1 == b_other_1  # [128, 32]
+        x_26 = x_12[None, :]  # [1, 32]
+        o_pair_1 = o_pair[:, None]  # [128, 1]
+        x_27 = x_26 < o_pair_1  # [128, 32]
+        x_28 = x_25 & x_27  # [128, 32]
+        b_zero = tl.full([128, 32], 0, tl.int32)  # [128, 32]
+        x_29 = tl.where(x_28, 1, b_zero)  # [128, 32]
+        x_29_sum = tl.sum(x_29, axis=1)
+        x_30 = b_twins_1 + x_29_sum
+        b_twins_1 = x_30
+    x_31 = b_chosen >= 0
+    x_32 = b_twins_1 == 0
+    x_33 = x_31 & x_32
+    b_zero_1 = tl.full([128], 0, tl.int32)
+    b_first = tl.where(x_33, 1, b_zero_1)
+    x_34 = i_batch * 1
+    x_35 = x_34 + i_head
+    x_36 = x_35.to(tl.int64)
+    x_37 = x_36 * n_tiles
+    x_38 = x_37 + i_tile
+    x_39 = x_38 * 128
+    b_first_cumsum = tl.cumsum(b_first, axis=0)
+    x_40 = b_first_cumsum - 1
+    x_41 = x_39 + x_40
+    tl.store(p_union_chunks + x_41, b_chosen, mask=x_33)
+    n_chunks = tl.sum(b_first, axis=0)
+    tl.store(p_union_sizes + x_38, n_chunks)
+
+
+@triton.jit(do_not_specialize=['L', 'n_tiles', 'R', 'Lkv'])
+def attend(
+    p_q, p_k, p_v, p_indices, p_union_chunks, p_union_sizes, p_weights, p_out, L, n_tiles, R,
+    Lkv,
+):
+    # grid: (cdiv(L, 4), 1, B)
+    i_tile = tl.program_id(0)
+    i_program = tl.program_id(1)
+    i_batch = tl.program_id(2)
+    first_token = i_tile * 4
+    o_dim = tl.arange(0, 128)
+    x = i_batch * L
+    x_1 = x.to(tl.int64)
+    o_row = tl.arange(0, 64)
+    x_2 = o_row // 16
+    x_3 = first_token + x_2
+    x_4 = x_1 + x_3
+    x_5 = x_4 * 16
+    x_6 = i_program * 16
+    o_row_1 = tl.arange(0, 64)
+    x_7 = o_row_1 % 16
+    x_8 = x_6 + x_7
+    x_9 = x_5 + x_8
+    x_10 = x_9 * 128
+    x_11 = x_10[:, None]  # [64, 1]
+    o_dim_1 = o_dim[None, :]  # [1, 128]
+    x_12 = x_11 + o_dim_1  # [64, 128]
+    o_row_2 = tl.arange(0, 64)
+    x_13 = o_row_2 % 16
+    o_row_3 = tl.arange(0, 64)
+    x_14 = o_row_3 // 16
+    x_15 = first_token + x_14
+    x_16 = x_15 < L
+    x_17 = x_16[:, None]  # [64, 1]
+    b_q = tl.load(p_q + x_12, mask=x_17, other=0)  # [64, 128]
+    i_list = tl.program_id(0)
+    x_18 = i_batch * 1
+    x_19 = x_18 + 0
+    x_20 = x_19.to(tl.int64)
+    x_21 = x_20 * n_tiles
+    x_22 = x_21 + i_list
+    x_23 = x_22 * 128
+    n_chunks = tl.load(p_union_sizes + x_22)
+    o_token = tl.arange(0, 4)
+    x_24 = first_token + o_token
+    x_25 = i_batch * R
+    x_26 = x_25.to(tl.int64)
+    x_27 = x_26 + x_24
+    x_28 = x_27 * 1
+    x_29 = x_28 + 0
+    x_30 = x_29 * 32
+    x_31 = x_30[:, None]  # [4, 1]
+    o_slot = tl.arange(0, 32)
+    o_slot_1 = o_slot[None, :]  # [1, 32]
+    x_32 = x_31 + o_slot_1  # [4, 32]
+    o_token_1 = tl.arange(0, 4)
+    x_33 = first_token + o_token_1
+    x_34 = x_33 < L
+    o_slot_2 = tl.arange(0, 32)
+    x_35 = x_34[:, None]  # [4, 1]
+    b_chosen = tl.load(p_indices + x_32, mask=x_35, other=-1)  # [4, 32]
+    x_36 = i_program * 16
+    o_token_2 = tl.arange(0, 4)
+    x_37 = first_token + o_token_2
+    x_38 = i_batch * R
+    x_39 = x_38.to(tl.int64)
+    x_40 = x_39 + x_37
+    x_41 = x_40 * 1
+    x_42 = x_41 + 0
+    x_43 = x_42 * 32
+    x_44 = x_43[:, None]  # [4, 1]
+    o_slot_3 = tl.arange(0, 32)
+    o_slot_4 = o_slot_3[None, :]  # [1, 32]
+    x_45 = x_44 + o_slot_4  # [4, 32]
+    o_token_3 = tl.arange(0, 4)
+    x_46 = first_token + o_token_3
+    x_47 = x_46 < L
+    o_slot_5 = tl.arange(0, 32)
+    x_48 = x_47[:, None]  # [4, 1]
+    b_weights = tl.load(p_weights + x_45, mask=x_48, other=0)  # [4, 32]
+    b_acc = tl.full([64, 128], 0.0, tl.float32)  # [64, 128]
+    b_out = b_acc
+    for i_step in tl.range(0, n_chunks, 1, num_stages=2):
+        x_49 = x_23 + i_step
+        chunk = tl.load(p_union_chunks + x_49)
+        b_match = b_chosen == chunk  # [4, 32]
+        x_50 = tl.where(b_match, b_weights, 0.0)  # [4, 32]
+        b_w = tl.sum(x_50, axis=1)
+        b_w_1 = tl.reshape(tl.broadcast_to(b_w[:, None], [4, 16]), [64])
+        x_51 = chunk * 64
+        x_52 = i_batch * Lkv
+        x_53 = x_52.to(tl.int64)
+        x_54 = x_53 + x_51
+        x_55 = x_54 * 1
+        x_56 = x_55 + i_program
+        x_57 = x_56 * 128
+        o_key = tl.arange(0, 64)
+        o_dim_2 = tl.arange(0, 128)
+        x_58 = o_key * 128
+        x_59 = x_58[:, None]  # [64, 1]
+        x_60 = x_57 + x_59  # [64, 1]
+        o_dim_3 = o_dim_2[None, :]  # [1, 128]
+        x_61 = x_60 + o_dim_3  # [64, 128]
+        b_k = tl.load(p_k + x_61)  # [64, 128]
+        b_v = tl.load(p_v + x_61)  # [64, 128]
+        b_k_t = tl.trans(b_k)  # [128, 64]
+        b_dot = tl.dot(b_q, b_k_t)  # [64, 64]
+        b_s = b_dot * 0.14426950408889636  # [64, 64]
+        b_m = tl.max(b_s, axis=1)
+        b_m_1 = b_m[:, None]  # [64, 1]
+        x_62 = b_s - b_m_1  # [64, 64]
+        b_p = tl.exp2(x_62)  # [64, 64]
+        b_l = tl.sum(b_p, axis=1)
+        b_rcp_l = 1.0 / b_l
+        x_63 = b_rcp_l * b_w_1
+        x_64 = x_63[:, None]  # [64, 1]
+        b_p_1 = b_p * x_64  # [64, 64]
+        b_p_2 = b_p_1.to(tl.bfloat16)  # [64, 64]
+        b_dot_1 = tl.dot(b_p_2, b_v, b_out)  # [64, 128]
+        b_out = b_dot_1
+    o_dim_4 = tl.arange(0, 128)
+    x_65 = i_batch * L
+    x_66 = x_65.to(tl.int64)
+    o_row_4 = tl.arange(0, 64)
+    x_67 = o_row_4 // 16
+    x_68 = first_token + x_67
+    x_69 = x_66 + x_68
+    x_70 = x_69 * 16
+    x_71 = i_program * 16
+    o_row_5 = tl.arange(0, 64)
+    x_72 = o_row_5 % 16
+    x_73 = x_71 + x_72
+    x_74 = x_70 + x_73
+    x_75 = x_74 * 128
+    x_76 = x_75[:, None]  # [64, 1]
+    o_dim_5 = o_dim_4[None, :]  # [1, 128]
+    x_77 = x_76 + o_dim_5  # [64, 128]
+    o_row_6 = tl.arange(0, 64)
+    x_78 = o_row_6 % 16
+    o_row_7 = tl.arange(0, 64)
+    x_79 = o_row_7 // 16
+    x_80 = first_token + x_79
+    x_81 = x_80 < L
+    x_82 = x_81[:, None]  # [64, 1]
+    b_out_1 = b_out.to(tl.bfloat16)  # [64, 128]
+    tl.store(p_out + x_77, b_out_1, mask=x_82)
