@@ -12,9 +12,7 @@ from hsa_compiler.tile.ir import For, If, Let, Stmt, Var
 #: Ops that only rename the axes of their operand.
 VIEWS = frozenset(("expand", "trans", "broadcast"))
 #: Ops whose result has to lie in memory, because an element of it depends on many.
-WHOLE = frozenset(
-    ("dot", "sum", "max", "min", "cumsum", "repeat", "sum_groups", "merge_top_k")
-)
+WHOLE = frozenset(("dot", "sum", "max", "min", "cumsum", "repeat", "sum_groups", "merge_top_k"))
 
 
 @dataclass(frozen=True, eq=False)

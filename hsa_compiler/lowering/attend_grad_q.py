@@ -77,7 +77,8 @@ class _GradQ:
         if joint is None:
             walk.use_weights(low.operand(b, low.op("fuse_grad_parts"), "weights"))
         weight_op = low.find("fuse_grad_weights")
-        grads = None if weight_op is None else self._shared("d_weights", weight_op, self.shape.top_k)
+        top_k = self.shape.top_k
+        grads = self._shared("d_weights", weight_op, top_k) if weight_op else None
         zero = b.full((rows.count, self.shape.head_dim), 0.0, "fp32", "b_dq")
         carry = [("b_dq", zero), *(walk.grad_carry() if grads else [])]
         with b.loop(0, walk.steps, name="i_step", carry=carry, stages=low.schedule.stages) as loop:
