@@ -74,6 +74,12 @@ class Schedule:
     index_blocks: int = _knob(256, (8, 32, 128, 256, 512), "token blocks counted side by side")
     warps: int = _knob(4, (1, 2, 4, 8), "warps per program (GPU)")
     stages: int = _knob(2, (1, 2, 3, 4), "software pipeline depth (GPU)")
+    registers: int = _knob(
+        0,
+        (0, 80, 128, 168),
+        "most registers a thread may use, so that 6, 4 or 3 programs of 4 warps share a "
+        "multiprocessor; 0 = as the compiler likes (GPU)",
+    )
     lanes: str = _knob(
         "rows",
         ("rows", "cols"),

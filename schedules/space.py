@@ -52,16 +52,22 @@ KNOBS: dict[str, KernelKnobs] = {
     ),
     "weigh": KernelKnobs(("token",), ("dim_block",), ("warps",)),
     "attend": KernelKnobs(
-        ("token", "union"), ("tokens", "chunk_tile"), ("warps", "stages"), ("lanes", "unroll")
+        ("token", "union"),
+        ("tokens", "chunk_tile"),
+        ("warps", "stages", "registers"),
+        ("lanes", "unroll"),
     ),
     "attend_grad_q": KernelKnobs(
-        ("token", "union"), ("tokens", "chunk_tile"), ("warps", "stages"), ("lanes", "unroll")
+        ("token", "union"),
+        ("tokens", "chunk_tile"),
+        ("warps", "stages", "registers"),
+        ("lanes", "unroll"),
     ),
     "invert_index": KernelKnobs(("token",), ("index_blocks",), ("warps",)),
     "attend_grad_kv": KernelKnobs(
         ("chunk",),
         ("pairs", "chunk_tile"),
-        ("split", "combine", "warps", "stages"),
+        ("split", "combine", "warps", "stages", "registers"),
         ("lanes", "unroll"),
     ),
     "weigh_grad": KernelKnobs(("token",), ("dim_block",), ("warps",)),
@@ -73,8 +79,8 @@ KNOBS: dict[str, KernelKnobs] = {
 #: Values of a knob that one kernel takes, where they are fewer than the knob's own choices.
 LIMITS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("select", "tokens"): (16, 32, 64, 128),
-    ("attend", "tokens"): (1, 2, 4, 8, 16, 32),
-    ("attend_grad_q", "tokens"): (1, 2, 4, 8, 16, 32),
+    ("attend", "tokens"): (1, 2, 4, 8, 16, 32, 64, 128),
+    ("attend_grad_q", "tokens"): (1, 2, 4, 8, 16, 32, 64, 128),
 }
 
 

@@ -69,7 +69,7 @@ def load(
             + " Triton's interpreter; TRITON_INTERPRET is read when Triton is first imported"
         )
     module = _import_file(path)
-    options = {"num_warps": schedule.warps, "num_stages": schedule.stages}
+    options = _options(schedule)
     return tuple(
         TritonLaunch(getattr(module, kernel.name), kernel, options) for kernel in program.kernels
     )
@@ -90,7 +90,7 @@ def compile_ahead(
 
     module = _import_file(path)
     gpu = GPUTarget("cuda", int(target.arch.removeprefix("sm_")), 32)
-    options = {"num_warps": schedule.warps, "num_stages": schedule.stages}
+    options = _options(schedule)
     compiled = []
     for kernel in program.kernels:
         signature = {f"p_{p.name}": _SIGNATURE[p.dtype] for p in kernel.pointers}
@@ -100,6 +100,11 @@ def compile_ahead(
         source = ASTSource(getattr(module, kernel.name), signature, {}, attrs)
         compiled.append(triton.compile(source, target=gpu, options=options))
     return compiled
+
+
+def _options(schedule: Schedule) -> dict[str, int]:
+    options = {"num_warps": schedule.warps, "num_stages": schedule.stages}
+    return {**options, "maxnreg": schedule.registers} if schedule.registers else options
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -9,7 +9,10 @@ own softmax rescaled as its maximum grows.
 
 from __future__ import annotations
 
-from hsa_compiler.lowering.common import LN2, LOG2E, LoweredGroup, Lowering
+from dataclasses import dataclass
+
+from hsa_compiler.ir import Op
+from hsa_compiler.lowering.common import LN2, LOG2E, LOWEST, LoweredGroup, Lowering
 from hsa_compiler.lowering.heads import AttendShape, ChunkTiles, QueryRows
 from hsa_compiler.lowering.walks import (
     Walk,
@@ -19,7 +22,7 @@ from hsa_compiler.lowering.walks import (
     union_launches,
 )
 from hsa_compiler.tile.builder import TileBuilder
-from hsa_compiler.tile.ir import Pointer, Size, Var
+from hsa_compiler.tile.ir import Size, Var
 
 
 def lower_attend(low: Lowering) -> LoweredGroup:
@@ -42,66 +45,144 @@ def lower_attend(low: Lowering) -> LoweredGroup:
     )
     b_q = b.load(q, rows.tile(), rows.mask_tile(), name="b_q").to(dtype)
     walk = make_walk(low, b, rows, indices)
-    attend = _attend_joint if low.find("fuse_joint") else _attend_weighted
-    b_out = attend(low, b, rows, tiles, walk, b_q)
-    b.store(_output(low, b), rows.tile(), b_out, rows.mask_tile())
+    kind = _Joint if low.find("fuse_joint") else _Weighted
+    kernel = kind(low, b, rows, tiles, walk, b_q)
+    walk.run(kernel.start, kernel.loop, kernel.finish)
     launch = b.finish((Size.of("L").cdiv(tokens), shape.programs, "B"))
     return LoweredGroup((*union_launches(low, shape, indices), launch))
-
-
-def _output(low: Lowering, b: TileBuilder) -> Pointer:
-    merge = low.find("merge_local")
-    if merge is not None:
-        return low.result(b, merge, "merged", "out")
-    return low.result(b, low.find("fuse") or low.op("fuse_joint"), "out")
 
 
 def close_softmax(b: TileBuilder, shape: AttendShape, m: Var, total: Var) -> Var:
     """1 over a denominator that is relative to the maximum `m`, with the optional ``+ 1``."""
     if shape.plus_one:
-        total = total + b.exp2(-m)
+        total = total + b.exp2(m * -shape.exponent)
     return b.binary("div", 1.0, total, "b_rcp_l")
 
 
-def whole_chunk_softmax(b: TileBuilder, shape: AttendShape, logits: Var) -> tuple[Var, Var]:
-    """Unnormalised ``exp2(logits - max)`` ``[rows, S]`` and ``1 / denominator`` ``[rows]``."""
+def whole_chunk_softmax(tiles: ChunkTiles, logits: Var) -> tuple[Var, Var]:
+    """Unnormalised ``exp(logits - max)`` ``[rows, S]`` and ``1 / denominator`` ``[rows]``."""
+    b, shape = tiles.b, tiles.shape
     b_m = b.max(logits, 1, "b_m")
     if shape.plus_one:
         b_m = b.maximum(b_m, 0.0, "b_m")
-    b_p = b.exp2(logits - b_m.as_column, "b_p")
+    b_p = tiles.power(logits, b_m * shape.exponent)
     return b_p, close_softmax(b, shape, b_m, b.sum(b_p, 1, "b_l"))
 
 
-def _attend_weighted(
-    low: Lowering, b: TileBuilder, rows: QueryRows, tiles: ChunkTiles, walk: Walk, b_q: Var
-) -> Var:
-    shape = rows.shape
-    walk.use_weights(low.operand(b, low.op("fuse"), "weights"))
-    acc = b.full((rows.count, shape.head_dim), 0.0, "fp32", "b_acc")
-    with b.loop(
-        0, walk.steps, name="i_step", carry=[("b_out", acc)], stages=low.schedule.stages
-    ) as loop:
-        (b_out,) = loop.carried
-        chunk = walk.enter(loop.index)
-        b_w = walk.weight()
-        if shape.key_tiles == 1:
-            offsets = tiles.offsets(chunk, 0)
-            b_k, b_v = tiles.load_keys(offsets), tiles.load_values(offsets)
-            b_p, rcp = whole_chunk_softmax(b, shape, tiles.logits(b_q, b_k, 0))
-            b_p = b.binary("mul", b_p, (rcp * b_w).as_column, "b_p").to(tiles.dtype)
-            loop.yield_(b.dot(b_p, b_v, b_out))
-        else:
-            part, rcp = _attend_sub_tiles(b, rows, tiles, b_q, chunk)
-            loop.yield_(b_out + part * (rcp * b_w).as_column)
-    (b_out,) = loop.carried
-    merge = low.find("merge_local")
-    if merge is None:
-        return b_out
-    local_out = low.operand(b, merge, "local_out")
-    local_weight = low.operand(b, merge, "local_weight")
-    b_local = b.load(local_out, rows.tile(), rows.mask_tile(), name="b_local").to("fp32")
-    b_wl = b.load(local_weight, rows.per_weight_head(), rows.mask(), name="b_local_w")
-    return b_out + b_wl.as_column * b_local
+def grow_maximum(tiles: ChunkTiles, logits: Var, b_m: Var) -> tuple[Var, Var, Var]:
+    """A running softmax sees more logits: the new maximum, what sums so far are multiplied with,
+    and the unnormalised exponentials."""
+    b, shape = tiles.b, tiles.shape
+    new_m = b.maximum(b_m, b.max(logits, 1), "b_new_m")
+    rescale = b.exp2((b_m - new_m) * shape.exponent, "b_rescale")
+    return new_m, rescale, tiles.power(logits, new_m * shape.exponent)
+
+
+@dataclass(frozen=True)
+class _Attend:
+    """A kernel's query rows on their walk: `start` gives what its loop carries, `loop` walks and
+    returns the final values, `finish` writes the results."""
+
+    low: Lowering
+    b: TileBuilder
+    rows: QueryRows
+    tiles: ChunkTiles
+    walk: Walk
+    b_q: Var
+
+    def load_local(self, op: Op) -> Var:
+        """The local branch's output for these rows, fp32."""
+        b, rows = self.b, self.rows
+        local_out = self.low.operand(b, op, "local_out")
+        return b.load(local_out, rows.tile(), rows.mask_tile(), name="b_local").to("fp32")
+
+    def store(self, op: Op, result: str, b_out: Var) -> None:
+        """Write the finished rows."""
+        out = self.low.result(self.b, op, result, "out")
+        self.b.store(out, self.rows.tile(), b_out, self.rows.mask_tile())
+
+
+class _Weighted(_Attend):
+    """Every chunk is softmaxed by itself and added with its weight from outside."""
+
+    def start(self) -> list[tuple[str, Var]]:
+        size = (self.rows.count, self.rows.shape.head_dim)
+        return [("b_out", self.b.full(size, 0.0, "fp32", "b_out"))]
+
+    def loop(self, carry: list[tuple[str, Var]]) -> tuple[Var, ...]:
+        low, b, walk, tiles, b_q = self.low, self.b, self.walk, self.tiles, self.b_q
+        walk.use_weights(low.operand(b, low.op("fuse"), "weights"))
+        with b.loop(0, walk.steps, name="i_step", carry=carry, stages=low.schedule.stages) as loop:
+            (b_out,) = loop.carried
+            chunk = walk.enter(loop.index)
+            b_w = walk.weight()
+            if self.rows.shape.key_tiles == 1:
+                offsets = tiles.offsets(chunk, 0)
+                b_k, b_v = tiles.load_keys(offsets), tiles.load_values(offsets)
+                b_p, rcp = whole_chunk_softmax(tiles, tiles.logits(b_q, b_k, 0))
+                b_p = b.binary("mul", b_p, (rcp * b_w).as_column, "b_p").to(tiles.dtype)
+                loop.yield_(b.dot(b_p, b_v, b_out))
+            else:
+                part, rcp = _attend_sub_tiles(b, self.rows, tiles, b_q, chunk)
+                loop.yield_(b_out + part * (rcp * b_w).as_column)
+        return loop.carried
+
+    def finish(self, b_out: Var) -> None:
+        low, b, rows = self.low, self.b, self.rows
+        merge = low.find("merge_local")
+        if merge is None:
+            self.store(low.op("fuse"), "out", b_out)
+            return
+        local_weight = low.operand(b, merge, "local_weight")
+        b_wl = b.load(local_weight, rows.per_weight_head(), rows.mask(), name="b_local_w")
+        self.store(merge, "merged", b_out + b_wl.as_column * self.load_local(merge))
+
+
+class _Joint(_Attend):
+    """One softmax over all chunks and the local branch, with a running maximum."""
+
+    def start(self) -> list[tuple[str, Var]]:
+        return _running_softmax(self.b, self.rows, "b_out")
+
+    def loop(self, carry: list[tuple[str, Var]]) -> tuple[Var, ...]:
+        b, walk, shape, stages = self.b, self.walk, self.rows.shape, self.low.schedule.stages
+        steps = walk.steps if shape.key_tiles == 1 else walk.steps * shape.key_tiles
+        with b.loop(0, steps, name="i_step", carry=carry, stages=stages) as loop:
+            step = loop.index
+            tile: Var | int = 0 if shape.key_tiles == 1 else step % shape.key_tiles
+            chunk = walk.enter(step if shape.key_tiles == 1 else step // shape.key_tiles)
+            b_out, b_m, b_l = _online_step(
+                b, self.tiles, self.b_q, chunk, tile, *loop.carried, walk
+            )
+            if shape.plus_one:
+                # Every chosen chunk's own denominator holds the + 1, once.
+                extra = walk.counted(b.exp2(b_m * -shape.exponent))
+                if isinstance(tile, Var):
+                    extra = b.where(tile.eq(0), extra, 0.0)
+                b_l = b_l + extra
+            loop.yield_(b_out, b_m, b_l)
+        return loop.carried
+
+    def finish(self, b_out: Var, b_m: Var, b_l: Var) -> None:
+        low, b, rows = self.low, self.b, self.rows
+        b_m = b_m * rows.shape.exponent
+        fuse = low.op("fuse_joint")
+        local_lse = low.optional(b, fuse, "local_lse")
+        if local_lse is not None:
+            b_lse = b.load(local_lse, rows.per_head(), rows.mask(), name="b_local_lse") * LOG2E
+            # A row that saw no chunk gets the local output as it is, not a rounded quotient.
+            b_m = b.where(b_l > 0.0, b_m, LOWEST, "b_m")
+            new_m = b.maximum(b_m, b_lse, "b_new_m")
+            rescale = b.exp2(b_m - new_m, "b_rescale")
+            b_wl = b.exp2(b_lse - new_m, "b_local_w")
+            b_out = b_out * rescale.as_column + b_wl.as_column * self.load_local(fuse)
+            b_m, b_l = new_m, b_l * rescale + b_wl
+        seen = b_l > 0.0
+        safe_l = b.where(seen, b_l, 1.0, "b_safe_l")
+        if low.is_output(fuse, "total_lse"):
+            total = b.where(seen, (b_m + b.log2(safe_l)) * LN2, float("-inf"), "b_total")
+            b.store(low.result(b, fuse, "total_lse"), rows.per_head(), total, rows.mask())
+        self.store(fuse, "out", b_out * b.where(seen, 1.0 / safe_l, 0.0).as_column)
 
 
 def _attend_sub_tiles(
@@ -145,55 +226,9 @@ def _online_step(
     b_s = tiles.logits(b_q, b_k, tile)
     if walk is not None:
         b_s = walk.visible(b_s)
-    new_m = b.maximum(b_m, b.max(b_s, 1), "b_new_m")
-    rescale = b.exp2(b_m - new_m, "b_rescale")
-    b_p = b.exp2(b_s - new_m.as_column, "b_p")
+    new_m, rescale, b_p = grow_maximum(tiles, b_s, b_m)
     if walk is not None:
         b_p = walk.repeated(b_p)
     new_l = b_l * rescale + b.sum(b_p, 1)
     part = b.dot(b_p.to(tiles.dtype), b_v, b_part * rescale.as_column)
     return part, new_m, new_l
-
-
-def _attend_joint(
-    low: Lowering, b: TileBuilder, rows: QueryRows, tiles: ChunkTiles, walk: Walk, b_q: Var
-) -> Var:
-    shape = rows.shape
-    with b.loop(
-        0,
-        walk.steps * shape.key_tiles,
-        name="i_step",
-        carry=_running_softmax(b, rows, "b_out"),
-        stages=low.schedule.stages,
-    ) as loop:
-        b_out, b_m, b_l = loop.carried
-        step = loop.index
-        tile: Var | int = 0 if shape.key_tiles == 1 else step % shape.key_tiles
-        chunk = walk.enter(step if shape.key_tiles == 1 else step // shape.key_tiles)
-        b_out, b_m, b_l = _online_step(b, tiles, b_q, chunk, tile, b_out, b_m, b_l, walk)
-        if shape.plus_one:
-            # Every chosen chunk's own denominator holds the + 1, once.
-            extra = walk.counted(b.exp2(-b_m))
-            if isinstance(tile, Var):
-                extra = b.where(tile.eq(0), extra, 0.0)
-            b_l = b_l + extra
-        loop.yield_(b_out, b_m, b_l)
-    b_out, b_m, b_l = loop.carried
-
-    fuse = low.op("fuse_joint")
-    local_lse = low.optional(b, fuse, "local_lse")
-    if local_lse is not None:
-        local_out = low.operand(b, fuse, "local_out")
-        b_local = b.load(local_out, rows.tile(), rows.mask_tile(), name="b_local").to("fp32")
-        b_lse = b.load(local_lse, rows.per_head(), rows.mask(), name="b_local_lse") * LOG2E
-        new_m = b.maximum(b_m, b_lse, "b_new_m")
-        rescale = b.exp2(b_m - new_m, "b_rescale")
-        b_wl = b.exp2(b_lse - new_m, "b_local_w")
-        b_out = b_out * rescale.as_column + b_wl.as_column * b_local
-        b_m, b_l = new_m, b_l * rescale + b_wl
-    seen = b_l > 0.0
-    safe_l = b.where(seen, b_l, 1.0, "b_safe_l")
-    if low.is_output(fuse, "total_lse"):
-        total = b.where(seen, (b_m + b.log2(safe_l)) * LN2, float("-inf"), "b_total")
-        b.store(low.result(b, fuse, "total_lse"), rows.per_head(), total, rows.mask())
-    return b_out * b.where(seen, 1.0 / safe_l, 0.0).as_column

@@ -163,15 +163,16 @@ class _GradKV:
             b_s = tiles.logits(b_q, b_k, i_tile)
             b_dp = b.dot(b_do, b_v.t, name="b_dp")
             if self.joint:
-                b_wp, b_ds = rows.joint().gradients(b_s, b_dp)
+                b_wp, b_ds = rows.joint(tiles).gradients(b_s, b_dp)
             else:
-                weighted = WeightedRows(b, shape, rows.weight())
+                weighted = WeightedRows(tiles, rows.weight())
                 if shape.key_tiles == 1:
                     stats, b_p = weighted.tile_stats(b_s, b_dp)
                 else:
-                    stats, maximum = weighted.chunk_stats(tiles, b_q, b_do, chunk)
-                    b_p = weighted.exponentials(maximum, b_s)
-                b_wp, b_ds = weighted.gradients(stats, b_p, b_dp)
+                    stats, maximum = weighted.chunk_stats(b_q, b_do, chunk)
+                    b_p = tiles.power(b_s, maximum)
+                b_wp = weighted.weighted(stats, b_p)
+                b_ds = weighted.gradients(stats, b_p, b_dp)
             loop.yield_(b.dot(b_ds.to(dtype).t, b_q, b_dk), b.dot(b_wp.to(dtype).t, b_do, b_dv))
         return loop.carried
 
@@ -235,9 +236,9 @@ class _PairRows:
         offsets = head * shape.top_k + self.slot
         return b.load(self.kernel.weights, offsets, self.mask, name="b_w")
 
-    def joint(self) -> JointRows:
+    def joint(self, tiles: ChunkTiles) -> JointRows:
         """Total LSE and delta of every row."""
         b, kernel = self.b, self.kernel
         total = load_total_lse(b, kernel.total_lse, self.per_head(), self.mask)
         delta = b.load(kernel.delta, self.per_head(), self.mask, name="b_delta")
-        return JointRows(b, total, delta)
+        return JointRows(tiles, total, delta)

@@ -76,29 +76,36 @@ class _GradQ:
         walk = make_walk(low, b, rows, self.indices)
         if joint is None:
             walk.use_weights(low.operand(b, low.op("fuse_grad_parts"), "weights"))
-        weight_op = low.find("fuse_grad_weights")
-        top_k = self.shape.top_k
+        weight_op, top_k = low.find("fuse_grad_weights"), self.shape.top_k
         grads = self._shared("d_weights", weight_op, top_k) if weight_op else None
-        zero = b.full((rows.count, self.shape.head_dim), 0.0, "fp32", "b_dq")
-        carry = [("b_dq", zero), *(walk.grad_carry() if grads else [])]
-        with b.loop(0, walk.steps, name="i_step", carry=carry, stages=low.schedule.stages) as loop:
-            b_dq, *carried = loop.carried
-            chunk = walk.enter(loop.index)
-            if joint_rows is not None:
-                b_dq = self._joint_chunk(joint_rows, walk, b_q, b_do, b_dq, chunk)
-            else:
-                weighted = WeightedRows(b, self.shape, walk.weight())
-                b_dq, d_weight = self._weighted_chunk(weighted, b_q, b_do, b_dq, chunk)
-                if grads:
-                    carried = walk.put_weight_grad(
-                        grads.target, grads.lists, grads.per_list(d_weight), carried
-                    )
-            loop.yield_(b_dq, *carried)
-        b_dq, *carried = loop.carried
-        if grads:
-            walk.finish_weight_grads(grads.target, grads.lists, carried)
-        d_q = low.result(b, self.op, "d_q")
-        b.store(d_q, rows.tile(), b_dq * self.shape.scale, rows.mask_tile())
+
+        def start() -> list[tuple[str, Var]]:
+            zero = b.full((rows.count, self.shape.head_dim), 0.0, "fp32", "b_dq")
+            return [("b_dq", zero), *(walk.grad_carry() if grads else [])]
+
+        def loop(carry: list[tuple[str, Var]]) -> tuple[Var, ...]:
+            stages = low.schedule.stages
+            with b.loop(0, walk.steps, name="i_step", carry=carry, stages=stages) as steps:
+                b_dq, *carried = steps.carried
+                chunk = walk.enter(steps.index)
+                if joint_rows is not None:
+                    b_dq = self._joint_chunk(joint_rows, walk, b_q, b_do, b_dq, chunk)
+                else:
+                    weighted = WeightedRows(self.tiles, walk.weight())
+                    b_dq, d_weight = self._weighted_chunk(weighted, b_q, b_do, b_dq, chunk)
+                    if grads:
+                        d_weight = grads.per_list(d_weight)
+                        carried = walk.put_weight_grad(grads.target, grads.lists, d_weight, carried)
+                steps.yield_(b_dq, *carried)
+            return steps.carried
+
+        def finish(b_dq: Var, *carried: Var) -> None:
+            if grads:
+                walk.finish_weight_grads(grads.target, grads.lists, list(carried))
+            d_q = low.result(b, self.op, "d_q")
+            b.store(d_q, rows.tile(), b_dq * self.shape.scale, rows.mask_tile())
+
+        walk.run(start, loop, finish)
 
     # -- one chunk ------------------------------------------------------------------------------
     def _weighted_chunk(
@@ -110,14 +117,14 @@ class _GradQ:
             b_k, b_v = tiles.load_keys(offsets), tiles.load_values(offsets)
             b_dp = b.dot(b_do, b_v.t, name="b_dp")
             stats, b_p = rows.tile_stats(tiles.logits(b_q, b_k, 0), b_dp)
-            _, b_ds = rows.gradients(stats, b_p, b_dp)
+            b_ds = rows.gradients(stats, b_p, b_dp)
             return b.dot(b_ds.to(tiles.dtype), b_k, b_dq), stats.d_weight
-        stats, maximum = rows.chunk_stats(tiles, b_q, b_do, chunk)
+        stats, maximum = rows.chunk_stats(b_q, b_do, chunk)
         with b.loop(0, shape.key_tiles, name="i_tile", carry=[("b_dq", b_dq)]) as loop:
             offsets = tiles.offsets(chunk, loop.index)
             b_k, b_v = tiles.load_keys(offsets), tiles.load_values(offsets)
-            b_p = rows.exponentials(maximum, tiles.logits(b_q, b_k, loop.index))
-            _, b_ds = rows.gradients(stats, b_p, b.dot(b_do, b_v.t, name="b_dp"))
+            b_p = tiles.power(tiles.logits(b_q, b_k, loop.index), maximum)
+            b_ds = rows.gradients(stats, b_p, b.dot(b_do, b_v.t, name="b_dp"))
             loop.yield_(b.dot(b_ds.to(tiles.dtype), b_k, loop.carried[0]))
         return loop.carried[0], stats.d_weight
 
@@ -159,7 +166,7 @@ class _GradQ:
             # Not sum(local * d_out) - delta: both are large where the local branch has the weight.
             d_lse = b_wl * b.sum((b_local - b_out) * b_do.to("fp32"), 1)
             b.store(low.result(b, local, "d_local_lse"), rows.per_head(), d_lse, rows.mask())
-        return JointRows(b, total, delta)
+        return JointRows(self.tiles, total, delta)
 
     # -- gradients of what several rows share ---------------------------------------------------
     def _local_grad(self, b_do: Var) -> None:

@@ -19,6 +19,9 @@ from hsa_compiler.schedules.schedule import IllegalSchedule
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Var
 
+#: Scales that are not larger are multiplied into the logits.
+_LEAST_SCALE = 2.0**-32
+
 
 @dataclass(frozen=True)
 class AttendShape:
@@ -78,9 +81,13 @@ class AttendShape:
         )
 
     @property
-    def log2_scale(self) -> float:
-        """What a logit is multiplied with so that ``exp2`` gives its exponential."""
-        return self.scale * LOG2E
+    def exponent(self) -> float:
+        """What `ChunkTiles.logits` are multiplied with so that ``exp2`` gives their exponentials.
+
+        The scale is left to the exponential's argument, where the multiplication is free, unless
+        it would turn the order of the logits around or LOWEST into a common number.
+        """
+        return self.scale * LOG2E if self.scale > _LEAST_SCALE else 1.0
 
     @property
     def first_maximum(self) -> float:
@@ -153,13 +160,21 @@ class ChunkTiles:
         return self.b.load(self.values, offsets, name="b_v").to(self.dtype)
 
     def logits(self, queries: Var, keys: Var, tile: Var | int) -> Var:
-        """Scaled base-2 logits ``[rows, key_tile]``; a hidden last token gets -inf."""
+        """Logits ``[rows, key_tile]`` over `AttendShape.exponent`; a hidden last token gets
+        -inf."""
         b, s = self.b, self.shape
-        logits = b.binary("mul", b.dot(queries, keys.t), s.log2_scale, "b_s")
+        logits = b.dot(queries, keys.t, name="b_s")
+        if s.exponent != s.scale * LOG2E:
+            logits = b.binary("mul", logits, s.scale * LOG2E / s.exponent, "b_s")
         if not s.hide_last or (isinstance(tile, int) and tile != s.key_tiles - 1):
             return logits
         position = b.arange(s.key_tile, "o_key") + tile * s.key_tile
         return b.where((position < s.chunk - 1).as_row, logits, float("-inf"), "b_s")
+
+    def power(self, logits: Var, base: Var) -> Var:
+        """``exp(logit - base)`` of logits ``[rows, key_tile]``; `base` ``[rows]`` in base 2."""
+        b = self.b
+        return b.exp2(logits * self.shape.exponent - base.as_column, "b_p")
 
 
 @dataclass(frozen=True)

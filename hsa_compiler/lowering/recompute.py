@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hsa_compiler.lowering.attend import close_softmax, whole_chunk_softmax
+from hsa_compiler.lowering.attend import close_softmax, grow_maximum, whole_chunk_softmax
 from hsa_compiler.lowering.common import LOG2E
-from hsa_compiler.lowering.heads import AttendShape, ChunkTiles
+from hsa_compiler.lowering.heads import ChunkTiles
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Var
 
@@ -28,21 +28,26 @@ class Stats:
 class WeightedRows:
     """Rows whose chunk weight (a scalar or ``[rows]``) comes from outside."""
 
-    b: TileBuilder
-    shape: AttendShape
+    tiles: ChunkTiles
     weight: Var
+
+    @property
+    def b(self) -> TileBuilder:
+        """The kernel under construction."""
+        return self.tiles.b
 
     def tile_stats(self, b_s: Var, b_dp: Var) -> tuple[Stats, Var]:
         """Statistics of a chunk held whole, and its unnormalised exponentials."""
         b = self.b
-        b_p, rcp = whole_chunk_softmax(b, self.shape, b_s)
+        b_p, rcp = whole_chunk_softmax(self.tiles, b_s)
         d_weight = b.binary("mul", b.sum(b_p * b_dp, 1), rcp, "b_dw")
         return Stats(rcp, d_weight), b_p
 
-    def chunk_stats(self, tiles: ChunkTiles, b_q: Var, b_do: Var, chunk: Var) -> tuple[Stats, Var]:
+    def chunk_stats(self, b_q: Var, b_do: Var, chunk: Var) -> tuple[Stats, Var]:
         """Statistics of a chunk walked in sub-tiles, rescaled as the maximum grows, and its
-        base-2 maximum ``[rows]``."""
-        b, shape, n = self.b, self.shape, b_q.shape[0]
+        maximum in base 2 ``[rows]``."""
+        b, tiles, n = self.b, self.tiles, b_q.shape[0]
+        shape = tiles.shape
         carry = [
             ("b_m", b.full((n,), shape.first_maximum, "fp32", "b_m")),
             ("b_l", b.full((n,), 0.0, "fp32", "b_l")),
@@ -54,37 +59,34 @@ class WeightedRows:
             b_k, b_v = tiles.load_keys(offsets), tiles.load_values(offsets)
             b_s = tiles.logits(b_q, b_k, loop.index)
             b_dp = b.dot(b_do, b_v.t, name="b_dp")
-            new_m = b.maximum(b_m, b.max(b_s, 1), "b_new_m")
-            rescale = b.exp2(b_m - new_m, "b_rescale")
-            b_p = b.exp2(b_s - new_m.as_column, "b_p")
+            new_m, rescale, b_p = grow_maximum(tiles, b_s, b_m)
             loop.yield_(new_m, b_l * rescale + b.sum(b_p, 1), b_dw * rescale + b.sum(b_p * b_dp, 1))
         b_m, b_l, b_dw = loop.carried
         rcp = close_softmax(b, shape, b_m, b_l)
-        return Stats(rcp, b_dw * rcp), b_m
+        return Stats(rcp, b_dw * rcp), b_m * shape.exponent
 
-    def exponentials(self, maximum: Var, b_s: Var) -> Var:
-        """Unnormalised exponentials of a sub-tile, given its chunk's maximum."""
-        return self.b.exp2(b_s - maximum.as_column, "b_p")
+    def weighted(self, stats: Stats, b_p: Var) -> Var:
+        """``wP`` of a tile, given its unnormalised exponentials."""
+        return self.b.binary("mul", b_p, (stats.rcp * self.weight).as_column, "b_wp")
 
-    def gradients(self, stats: Stats, b_p: Var, b_dp: Var) -> tuple[Var, Var]:
-        """``wP`` and ``dS`` of a tile."""
-        b = self.b
-        b_wp = b.binary("mul", b_p, (stats.rcp * self.weight).as_column, "b_wp")
-        return b_wp, b.binary("mul", b_wp, b_dp - stats.d_weight.as_column, "b_ds")
+    def gradients(self, stats: Stats, b_p: Var, b_dp: Var) -> Var:
+        """``dS`` of a tile: ``P (w dP - w D)``, a multiply-add and a product an element."""
+        factor = stats.rcp * self.weight
+        inner = b_dp * factor.as_column - (stats.d_weight * factor).as_column
+        return self.b.binary("mul", b_p, inner, "b_ds")
 
 
 @dataclass(frozen=True)
 class JointRows:
     """Rows of a joint softmax: ``total_lse`` in base 2 and delta, ``[rows]`` each."""
 
-    b: TileBuilder
+    tiles: ChunkTiles
     total: Var
     delta: Var
 
     def gradients(self, b_s: Var, b_dp: Var) -> tuple[Var, Var]:
         """``wP`` and ``dS`` of a tile."""
-        b = self.b
-        b_wp = b.exp2(b_s - self.total.as_column, "b_wp")
+        b, b_wp = self.tiles.b, self.tiles.power(b_s, self.total)
         return b_wp, b.binary("mul", b_wp, b_dp - self.delta.as_column, "b_ds")
 
 

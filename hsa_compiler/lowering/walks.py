@@ -8,10 +8,16 @@ by a launch of its own just before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hsa_compiler.lowering.common import Lowering, below, both, count_valid
 from hsa_compiler.lowering.heads import AttendShape, QueryRows
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Kernel, Pointer, Size, Var, Workspace
+
+Start = Callable[[], list[tuple[str, Var]]]
+Loop = Callable[[list[tuple[str, Var]]], tuple[Var, ...]]
+Finish = Callable[..., None]
 
 #: Comparisons of a tile's pairs with each other that `_list_unions` holds at once.
 _COMPARED = 4096
@@ -50,6 +56,10 @@ class OwnSlots:
         index_head = shape.index_head(rows.program)
         self.slots = rows.slots(rows.first_token, index_head, shape.index_heads)
         self.steps = count_valid(b, indices, self.slots, shape.top_k, low.caps.pad(shape.top_k))
+
+    def run(self, start: Start, loop: Loop, finish: Finish) -> None:
+        """Emit the loop from its start values, and the end."""
+        finish(*loop(start()))
 
     def use_weights(self, weights: Pointer) -> None:
         """The fusion weights that `weight` reads."""
@@ -120,6 +130,17 @@ class Union:
         self.by_row = shape.own_weights
         slots = self._slots(index_head, shape.index_heads)
         self.b_chosen = b.load(indices, slots, self.mask(), other=-1, name="b_chosen")
+
+    def run(self, start: Start, loop: Loop, finish: Finish) -> None:
+        """Emit the loop from its start values, and the end; for an empty union the end alone.
+
+        Two branches, because the path around a loop that may not run sets the accumulators while
+        the last product is in flight: ptxas then runs all products of the loop one by one (C7515).
+        """
+        with self.b.when(self.steps > 0):
+            finish(*loop(start()))
+        with self.b.when(self.steps < 1):
+            finish(*(init for _, init in start()))
 
     def use_weights(self, weights: Pointer) -> None:
         """The fusion weights that `weight` reads."""

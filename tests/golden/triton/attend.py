@@ -39,8 +39,8 @@ def attend(
     x_18 = o_slot + 1
     x_19 = tl.where(x_17, x_18, 0)
     n_slots = tl.max(x_19, axis=0)
-    b_acc = tl.full([16, 128], 0.0, tl.float32)  # [16, 128]
-    b_out = b_acc
+    b_out = tl.full([16, 128], 0.0, tl.float32)  # [16, 128]
+    b_out_1 = b_out
     for i_step in tl.range(0, n_slots, 1, num_stages=2):
         x_20 = x_15 + i_step
         chunk = tl.load(p_indices + x_20)
@@ -73,33 +73,34 @@ def attend(
         b_k = tl.load(p_k + x_40)  # [64, 128]
         b_v = tl.load(p_v + x_40)  # [64, 128]
         b_k_t = tl.trans(b_k)  # [128, 64]
-        b_dot = tl.dot(b_q, b_k_t)  # [16, 64]
-        b_s = b_dot * 0.14426950408889636  # [16, 64]
+        b_s = tl.dot(b_q, b_k_t)  # [16, 64]
         b_m = tl.max(b_s, axis=1)
-        b_m_1 = b_m[:, None]  # [16, 1]
-        x_41 = b_s - b_m_1  # [16, 64]
-        b_p = tl.exp2(x_41)  # [16, 64]
+        x_41 = b_m * 0.14426950408889636
+        x_42 = b_s * 0.14426950408889636  # [16, 64]
+        x_43 = x_41[:, None]  # [16, 1]
+        x_44 = x_42 - x_43  # [16, 64]
+        b_p = tl.exp2(x_44)  # [16, 64]
         b_l = tl.sum(b_p, axis=1)
         b_rcp_l = 1.0 / b_l
-        x_42 = b_rcp_l * b_w_1
-        x_43 = x_42[:, None]  # [16, 1]
-        b_p_1 = b_p * x_43  # [16, 64]
+        x_45 = b_rcp_l * b_w_1
+        x_46 = x_45[:, None]  # [16, 1]
+        b_p_1 = b_p * x_46  # [16, 64]
         b_p_2 = b_p_1.to(tl.bfloat16)  # [16, 64]
-        b_dot_1 = tl.dot(b_p_2, b_v, b_out)  # [16, 128]
-        b_out = b_dot_1
+        b_dot = tl.dot(b_p_2, b_v, b_out_1)  # [16, 128]
+        b_out_1 = b_dot
     o_dim_4 = tl.arange(0, 128)
-    x_44 = i_batch * L
-    x_45 = x_44.to(tl.int64)
-    x_46 = x_45 + i_token
-    x_47 = x_46 * 16
-    x_48 = i_program * 16
+    x_47 = i_batch * L
+    x_48 = x_47.to(tl.int64)
+    x_49 = x_48 + i_token
+    x_50 = x_49 * 16
+    x_51 = i_program * 16
     o_row_2 = tl.arange(0, 16)
-    x_49 = x_48 + o_row_2
-    x_50 = x_47 + x_49
-    x_51 = x_50 * 128
-    x_52 = x_51[:, None]  # [16, 1]
+    x_52 = x_51 + o_row_2
+    x_53 = x_50 + x_52
+    x_54 = x_53 * 128
+    x_55 = x_54[:, None]  # [16, 1]
     o_dim_5 = o_dim_4[None, :]  # [1, 128]
-    x_53 = x_52 + o_dim_5  # [16, 128]
+    x_56 = x_55 + o_dim_5  # [16, 128]
     o_row_3 = tl.arange(0, 16)
-    b_out_1 = b_out.to(tl.bfloat16)  # [16, 128]
-    tl.store(p_out + x_53, b_out_1)
+    b_out_2 = b_out_1.to(tl.bfloat16)  # [16, 128]
+    tl.store(p_out + x_56, b_out_2)

@@ -88,8 +88,7 @@ def attend_grad_kv(
         x_51 = x_23[:, None]  # [64, 1]
         b_do = tl.load(p_d_out + x_50, mask=x_51, other=0)  # [64, 128]
         b_k_t = tl.trans(b_k)  # [128, 64]
-        b_dot = tl.dot(b_q, b_k_t)  # [64, 64]
-        b_s = b_dot * 0.14426950408889636  # [64, 64]
+        b_s = tl.dot(b_q, b_k_t)  # [64, 64]
         b_v_t = tl.trans(b_v)  # [128, 64]
         b_dp = tl.dot(b_do, b_v_t)  # [64, 64]
         x_52 = i_batch * R
@@ -101,46 +100,52 @@ def attend_grad_kv(
         x_58 = x_57 + x_31
         b_w = tl.load(p_weights + x_58, mask=x_23, other=0)
         b_m = tl.max(b_s, axis=1)
-        b_m_1 = b_m[:, None]  # [64, 1]
-        x_59 = b_s - b_m_1  # [64, 64]
-        b_p = tl.exp2(x_59)  # [64, 64]
+        x_59 = b_m * 0.14426950408889636
+        x_60 = b_s * 0.14426950408889636  # [64, 64]
+        x_61 = x_59[:, None]  # [64, 1]
+        x_62 = x_60 - x_61  # [64, 64]
+        b_p = tl.exp2(x_62)  # [64, 64]
         b_l = tl.sum(b_p, axis=1)
         b_rcp_l = 1.0 / b_l
-        x_60 = b_p * b_dp  # [64, 64]
-        x_60_sum = tl.sum(x_60, axis=1)
-        b_dw = x_60_sum * b_rcp_l
-        x_61 = b_rcp_l * b_w
-        x_62 = x_61[:, None]  # [64, 1]
-        b_wp = b_p * x_62  # [64, 64]
-        b_dw_1 = b_dw[:, None]  # [64, 1]
-        x_63 = b_dp - b_dw_1  # [64, 64]
-        b_ds = b_wp * x_63  # [64, 64]
+        x_63 = b_p * b_dp  # [64, 64]
+        x_63_sum = tl.sum(x_63, axis=1)
+        b_dw = x_63_sum * b_rcp_l
+        x_64 = b_rcp_l * b_w
+        x_65 = x_64[:, None]  # [64, 1]
+        b_wp = b_p * x_65  # [64, 64]
+        x_66 = b_rcp_l * b_w
+        x_67 = x_66[:, None]  # [64, 1]
+        x_68 = b_dp * x_67  # [64, 64]
+        x_69 = b_dw * x_66
+        x_70 = x_69[:, None]  # [64, 1]
+        x_71 = x_68 - x_70  # [64, 64]
+        b_ds = b_p * x_71  # [64, 64]
         b_ds_1 = b_ds.to(tl.bfloat16)  # [64, 64]
         b_ds_1_t = tl.trans(b_ds_1)  # [64, 64]
-        b_dot_1 = tl.dot(b_ds_1_t, b_q, b_dk_2)  # [64, 128]
+        b_dot = tl.dot(b_ds_1_t, b_q, b_dk_2)  # [64, 128]
         b_wp_1 = b_wp.to(tl.bfloat16)  # [64, 64]
         b_wp_1_t = tl.trans(b_wp_1)  # [64, 64]
-        b_dot_2 = tl.dot(b_wp_1_t, b_do, b_dv_2)  # [64, 128]
-        b_dk_2 = b_dot_1
-        b_dv_2 = b_dot_2
+        b_dot_1 = tl.dot(b_wp_1_t, b_do, b_dv_2)  # [64, 128]
+        b_dk_2 = b_dot
+        b_dv_2 = b_dot_1
     b_dk_1 = b_dk_2
     b_dv_1 = b_dv_2
-    x_64 = i_work * 64
-    x_65 = i_batch * Lkv
-    x_66 = x_65.to(tl.int64)
-    x_67 = x_66 + x_64
-    x_68 = x_67 * 1
-    x_69 = x_68 + i_head
-    x_70 = x_69 * 128
+    x_72 = i_work * 64
+    x_73 = i_batch * Lkv
+    x_74 = x_73.to(tl.int64)
+    x_75 = x_74 + x_72
+    x_76 = x_75 * 1
+    x_77 = x_76 + i_head
+    x_78 = x_77 * 128
     o_key_1 = tl.arange(0, 64)
     o_dim_6 = tl.arange(0, 128)
-    x_71 = o_key_1 * 128
-    x_72 = x_71[:, None]  # [64, 1]
-    x_73 = x_70 + x_72  # [64, 1]
+    x_79 = o_key_1 * 128
+    x_80 = x_79[:, None]  # [64, 1]
+    x_81 = x_78 + x_80  # [64, 1]
     o_dim_7 = o_dim_6[None, :]  # [1, 128]
-    x_74 = x_73 + o_dim_7  # [64, 128]
-    x_75 = b_dk_1 * 0.1  # [64, 128]
-    x_76 = x_75.to(tl.bfloat16)  # [64, 128]
-    tl.store(p_d_k + x_74, x_76)
+    x_82 = x_81 + o_dim_7  # [64, 128]
+    x_83 = b_dk_1 * 0.1  # [64, 128]
+    x_84 = x_83.to(tl.bfloat16)  # [64, 128]
+    tl.store(p_d_k + x_82, x_84)
     b_dv_3 = b_dv_1.to(tl.bfloat16)  # [64, 128]
-    tl.store(p_d_v + x_74, b_dv_3)
+    tl.store(p_d_v + x_82, b_dv_3)

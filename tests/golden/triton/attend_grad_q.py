@@ -95,46 +95,48 @@ def attend_grad_q(
         b_v_t = tl.trans(b_v)  # [128, 64]
         b_dp = tl.dot(b_do, b_v_t)  # [16, 64]
         b_k_t = tl.trans(b_k)  # [128, 64]
-        b_dot = tl.dot(b_q, b_k_t)  # [16, 64]
-        b_s = b_dot * 0.14426950408889636  # [16, 64]
+        b_s = tl.dot(b_q, b_k_t)  # [16, 64]
         b_m = tl.max(b_s, axis=1)
-        b_m_1 = b_m[:, None]  # [16, 1]
-        x_56 = b_s - b_m_1  # [16, 64]
-        b_p = tl.exp2(x_56)  # [16, 64]
+        x_56 = b_m * 0.14426950408889636
+        x_57 = b_s * 0.14426950408889636  # [16, 64]
+        x_58 = x_56[:, None]  # [16, 1]
+        x_59 = x_57 - x_58  # [16, 64]
+        b_p = tl.exp2(x_59)  # [16, 64]
         b_l = tl.sum(b_p, axis=1)
         b_rcp_l = 1.0 / b_l
-        x_57 = b_p * b_dp  # [16, 64]
-        x_57_sum = tl.sum(x_57, axis=1)
-        b_dw = x_57_sum * b_rcp_l
-        x_58 = b_rcp_l * b_w_1
-        x_59 = x_58[:, None]  # [16, 1]
-        b_wp = b_p * x_59  # [16, 64]
-        b_dw_1 = b_dw[:, None]  # [16, 1]
-        x_60 = b_dp - b_dw_1  # [16, 64]
-        b_ds = b_wp * x_60  # [16, 64]
+        x_60 = b_p * b_dp  # [16, 64]
+        x_60_sum = tl.sum(x_60, axis=1)
+        b_dw = x_60_sum * b_rcp_l
+        x_61 = b_rcp_l * b_w_1
+        x_62 = x_61[:, None]  # [16, 1]
+        x_63 = b_dp * x_62  # [16, 64]
+        x_64 = b_dw * x_61
+        x_65 = x_64[:, None]  # [16, 1]
+        x_66 = x_63 - x_65  # [16, 64]
+        b_ds = b_p * x_66  # [16, 64]
         b_ds_1 = b_ds.to(tl.bfloat16)  # [16, 64]
-        b_dot_1 = tl.dot(b_ds_1, b_k, b_dq_1)  # [16, 128]
+        b_dot = tl.dot(b_ds_1, b_k, b_dq_1)  # [16, 128]
         b_dw_sum = tl.sum(b_dw, axis=0)
-        x_61 = chunk >= 0
-        b_dw_2 = tl.where(x_61, b_dw_sum, 0.0)
-        x_62 = x_34 * 32
-        x_63 = x_62 + i_step
-        tl.store(p_d_weights + x_63, b_dw_2)
-        b_dq_1 = b_dot_1
+        x_67 = chunk >= 0
+        b_dw_1 = tl.where(x_67, b_dw_sum, 0.0)
+        x_68 = x_34 * 32
+        x_69 = x_68 + i_step
+        tl.store(p_d_weights + x_69, b_dw_1)
+        b_dq_1 = b_dot
     o_dim_6 = tl.arange(0, 128)
-    x_64 = i_batch * L
-    x_65 = x_64.to(tl.int64)
-    x_66 = x_65 + i_token
-    x_67 = x_66 * 16
-    x_68 = i_program * 16
+    x_70 = i_batch * L
+    x_71 = x_70.to(tl.int64)
+    x_72 = x_71 + i_token
+    x_73 = x_72 * 16
+    x_74 = i_program * 16
     o_row_4 = tl.arange(0, 16)
-    x_69 = x_68 + o_row_4
-    x_70 = x_67 + x_69
-    x_71 = x_70 * 128
-    x_72 = x_71[:, None]  # [16, 1]
+    x_75 = x_74 + o_row_4
+    x_76 = x_73 + x_75
+    x_77 = x_76 * 128
+    x_78 = x_77[:, None]  # [16, 1]
     o_dim_7 = o_dim_6[None, :]  # [1, 128]
-    x_73 = x_72 + o_dim_7  # [16, 128]
-    x_74 = b_dq_1 * 0.1  # [16, 128]
+    x_79 = x_78 + o_dim_7  # [16, 128]
+    x_80 = b_dq_1 * 0.1  # [16, 128]
     o_row_5 = tl.arange(0, 16)
-    x_75 = x_74.to(tl.bfloat16)  # [16, 128]
-    tl.store(p_d_q + x_73, x_75)
+    x_81 = x_80.to(tl.bfloat16)  # [16, 128]
+    tl.store(p_d_q + x_79, x_81)

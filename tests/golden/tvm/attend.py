@@ -36,8 +36,8 @@ class Module:
         p_out = T.match_buffer(out_ptr, (n_out,), "float32", align=4)
         for tid in T.parallel(2):
             b_q = T.alloc_buffer((1024,), "float32", scope="global")  # [16, 64], transposed
-            b_out = T.alloc_buffer((1024,), "float32", scope="global")  # [16, 64], transposed
-            b_dot = T.alloc_buffer((1024,), "float32", scope="global")  # [16, 64], transposed
+            b_out_1 = T.alloc_buffer((1024,), "float32", scope="global")  # [16, 64], transposed
+            b_s = T.alloc_buffer((1024,), "float32", scope="global")  # [16, 64], transposed
             b_m = T.alloc_buffer((16,), "float32", scope="global")
             b_l = T.alloc_buffer((16,), "float32", scope="global")
             block_low = T.alloc_buffer((128,), "float32", scope="global")
@@ -84,13 +84,13 @@ class Module:
                 x_27: T.let = (T.Cast("int64", i_batch * R) + T.Cast("int64", i_token)) * 16
                 x_32: T.let = T.Cast("int64", i_batch * Lkv)
                 for n in range(64):
-                    b_out[T.Ramp(n * 16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
+                    b_out_1[T.Ramp(n * 16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                 for i_step in range(n_slots):
                     chunk: T.let = p_indices[x_15 + T.Cast("int64", i_step)]
                     b_w: T.let = p_weights[x_27 + T.Cast("int64", i_step)]
                     b_w_1: T.let = T.Select(chunk >= 0, b_w, T.float32(0.0))
                     x_36: T.let = (x_32 + T.Cast("int64", T.max(chunk, 0) * 64)) * 64
-                    # b_dot = b_q [16, 64] @ b_k_t [64, 64]
+                    # b_s = b_q [16, 64] @ b_k_t [64, 64]
                     for y in range(16):
                         for u in T.unroll(4):
                             acc[T.Ramp(u * 16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
@@ -99,61 +99,57 @@ class Module:
                             for u in T.unroll(4):
                                 acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector * p_k[x_36 + (y * 4 + u) * 64 + k]
                         for u in T.unroll(4):
-                            b_dot[T.Ramp((y * 4 + u) * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
+                            b_s[T.Ramp((y * 4 + u) * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
                     # b_m = max of b_s along axis 1
                     partial_16[T.Ramp(0, 1, 16)] = T.Broadcast(T.float32("-inf"), 16)
                     partial_16[T.Ramp(16, 1, 16)] = T.Broadcast(T.float32("-inf"), 16)
                     partial_16[T.Ramp(32, 1, 16)] = T.Broadcast(T.float32("-inf"), 16)
                     partial_16[T.Ramp(48, 1, 16)] = T.Broadcast(T.float32("-inf"), 16)
                     for n in range(16):
-                        b_s: T.let = b_dot[T.Ramp(n * 4 * 16, 1, 16)] * 0.14426950408889636
-                        partial_16[T.Ramp(0, 1, 16)] = T.max(partial_16[T.Ramp(0, 1, 16)], b_s)
-                        b_s_1: T.let = b_dot[T.Ramp((n * 4 + 1) * 16, 1, 16)] * 0.14426950408889636
-                        partial_16[T.Ramp(16, 1, 16)] = T.max(partial_16[T.Ramp(16, 1, 16)], b_s_1)
-                        b_s_2: T.let = b_dot[T.Ramp((n * 4 + 2) * 16, 1, 16)] * 0.14426950408889636
-                        partial_16[T.Ramp(32, 1, 16)] = T.max(partial_16[T.Ramp(32, 1, 16)], b_s_2)
-                        b_s_3: T.let = b_dot[T.Ramp((n * 4 + 3) * 16, 1, 16)] * 0.14426950408889636
-                        partial_16[T.Ramp(48, 1, 16)] = T.max(partial_16[T.Ramp(48, 1, 16)], b_s_3)
+                        partial_16[T.Ramp(0, 1, 16)] = T.max(partial_16[T.Ramp(0, 1, 16)], b_s[T.Ramp(n * 4 * 16, 1, 16)])
+                        partial_16[T.Ramp(16, 1, 16)] = T.max(partial_16[T.Ramp(16, 1, 16)], b_s[T.Ramp((n * 4 + 1) * 16, 1, 16)])
+                        partial_16[T.Ramp(32, 1, 16)] = T.max(partial_16[T.Ramp(32, 1, 16)], b_s[T.Ramp((n * 4 + 2) * 16, 1, 16)])
+                        partial_16[T.Ramp(48, 1, 16)] = T.max(partial_16[T.Ramp(48, 1, 16)], b_s[T.Ramp((n * 4 + 3) * 16, 1, 16)])
                     b_m[T.Ramp(0, 1, 16)] = T.max(T.max(partial_16[T.Ramp(0, 1, 16)], partial_16[T.Ramp(16, 1, 16)]), T.max(partial_16[T.Ramp(32, 1, 16)], partial_16[T.Ramp(48, 1, 16)]))
-                    # b_dot = exp2 [16, 64]
+                    # b_s = exp2 [16, 64]
+                    x_41: T.let = b_m[T.Ramp(0, 1, 16)] * 0.14426950408889636
                     for n in range(64):
-                        b_s_4: T.let = b_dot[T.Ramp(n * 16, 1, 16)] * 0.14426950408889636
-                        x_1: T.let = T.max(T.Broadcast(T.float32(-127.0), 16), T.min(T.Broadcast(T.float32(128.0), 16), b_s_4 - b_m[T.Ramp(0, 1, 16)]))
+                        x_1: T.let = T.max(T.Broadcast(T.float32(-127.0), 16), T.min(T.Broadcast(T.float32(128.0), 16), b_s[T.Ramp(n * 16, 1, 16)] * 0.14426950408889636 - x_41))
                         whole: T.let = T.nearbyint(x_1)
                         rest: T.let = x_1 - whole
-                        b_dot[T.Ramp(n * 16, 1, 16)] = T.reinterpret("float32x16", T.reinterpret("int32x16", 1.0 + rest * (0.6931470036506653 + rest * (0.24022242426872253 + rest * (0.05550733581185341 + rest * (0.009671512991189957 + rest * 0.001326472731307149))))) + (T.Cast("int32x16", whole) << 23))
+                        b_s[T.Ramp(n * 16, 1, 16)] = T.reinterpret("float32x16", T.reinterpret("int32x16", 1.0 + rest * (0.6931470036506653 + rest * (0.24022242426872253 + rest * (0.05550733581185341 + rest * (0.009671512991189957 + rest * 0.001326472731307149))))) + (T.Cast("int32x16", whole) << 23))
                     # b_l = sum of b_p along axis 1
                     partial_16[T.Ramp(0, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                     partial_16[T.Ramp(16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                     partial_16[T.Ramp(32, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                     partial_16[T.Ramp(48, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                     for n in range(16):
-                        partial_16[T.Ramp(0, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + b_dot[T.Ramp(n * 4 * 16, 1, 16)]
-                        partial_16[T.Ramp(16, 1, 16)] = partial_16[T.Ramp(16, 1, 16)] + b_dot[T.Ramp((n * 4 + 1) * 16, 1, 16)]
-                        partial_16[T.Ramp(32, 1, 16)] = partial_16[T.Ramp(32, 1, 16)] + b_dot[T.Ramp((n * 4 + 2) * 16, 1, 16)]
-                        partial_16[T.Ramp(48, 1, 16)] = partial_16[T.Ramp(48, 1, 16)] + b_dot[T.Ramp((n * 4 + 3) * 16, 1, 16)]
+                        partial_16[T.Ramp(0, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + b_s[T.Ramp(n * 4 * 16, 1, 16)]
+                        partial_16[T.Ramp(16, 1, 16)] = partial_16[T.Ramp(16, 1, 16)] + b_s[T.Ramp((n * 4 + 1) * 16, 1, 16)]
+                        partial_16[T.Ramp(32, 1, 16)] = partial_16[T.Ramp(32, 1, 16)] + b_s[T.Ramp((n * 4 + 2) * 16, 1, 16)]
+                        partial_16[T.Ramp(48, 1, 16)] = partial_16[T.Ramp(48, 1, 16)] + b_s[T.Ramp((n * 4 + 3) * 16, 1, 16)]
                     b_l[T.Ramp(0, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + partial_16[T.Ramp(16, 1, 16)] + (partial_16[T.Ramp(32, 1, 16)] + partial_16[T.Ramp(48, 1, 16)])
                     # b_l = mul [16]
                     b_l[T.Ramp(0, 1, 16)] = 1.0 / b_l[T.Ramp(0, 1, 16)] * b_w_1
-                    # b_dot = mul [16, 64]
+                    # b_s = mul [16, 64]
                     for n in range(64):
-                        b_dot[T.Ramp(n * 16, 1, 16)] = b_dot[T.Ramp(n * 16, 1, 16)] * b_l[T.Ramp(0, 1, 16)]
-                    # b_out = b_p_1 [16, 64] @ b_v [64, 64] + b_out
+                        b_s[T.Ramp(n * 16, 1, 16)] = b_s[T.Ramp(n * 16, 1, 16)] * b_l[T.Ramp(0, 1, 16)]
+                    # b_out_1 = b_p_1 [16, 64] @ b_v [64, 64] + b_out_1
                     for y in range(16):
                         for u in T.unroll(4):
-                            acc[T.Ramp(u * 16, 1, 16)] = b_out[T.Ramp((y * 4 + u) * 16, 1, 16)]
+                            acc[T.Ramp(u * 16, 1, 16)] = b_out_1[T.Ramp((y * 4 + u) * 16, 1, 16)]
                         for k in range(64):
-                            vector_1: T.let = b_dot[T.Ramp(k * 16, 1, 16)]
+                            vector_1: T.let = b_s[T.Ramp(k * 16, 1, 16)]
                             for u in T.unroll(4):
                                 acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_1 * p_v[x_36 + k * 64 + (y * 4 + u)]
                         for u in T.unroll(4):
-                            b_out[T.Ramp((y * 4 + u) * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
-                x_47: T.let = (T.Cast("int64", i_batch * L) + T.Cast("int64", i_token)) * 16
+                            b_out_1[T.Ramp((y * 4 + u) * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
+                x_50: T.let = (T.Cast("int64", i_batch * L) + T.Cast("int64", i_token)) * 16
                 for n in range(4):
                     for u in T.unroll(8):
-                        block_low[T.Ramp(u * 16, 1, 16)] = b_out[T.Ramp((n * 16 + u) * 16, 1, 16)]
+                        block_low[T.Ramp(u * 16, 1, 16)] = b_out_1[T.Ramp((n * 16 + u) * 16, 1, 16)]
                     for u in T.unroll(8):
-                        block_high[T.Ramp(u * 16, 1, 16)] = b_out[T.Ramp((n * 16 + (u + 8)) * 16, 1, 16)]
+                        block_high[T.Ramp(u * 16, 1, 16)] = b_out_1[T.Ramp((n * 16 + (u + 8)) * 16, 1, 16)]
                     for r in T.unroll(2):
                         for u in T.unroll(4):
                             block_next_low[T.Ramp(u * 2 * 16, 1, 16)] = T.Shuffle([block_low[T.Ramp(u * 16, 1, 16)], block_high[T.Ramp(u * 16, 1, 16)]], [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23])
@@ -168,6 +164,6 @@ class Module:
                             block_high[T.Ramp(u * 2 * 16, 1, 16)] = T.Shuffle([block_next_low[T.Ramp((u + 4) * 16, 1, 16)], block_next_high[T.Ramp((u + 4) * 16, 1, 16)]], [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23])
                             block_high[T.Ramp((u * 2 + 1) * 16, 1, 16)] = T.Shuffle([block_next_low[T.Ramp((u + 4) * 16, 1, 16)], block_next_high[T.Ramp((u + 4) * 16, 1, 16)]], [8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31])
                     for u in T.unroll(8):
-                        p_out[T.Ramp(x_47 * 64 + u * 64 + n * 16, 1, 16)] = block_low[T.Ramp(u * 16, 1, 16)]
+                        p_out[T.Ramp(x_50 * 64 + u * 64 + n * 16, 1, 16)] = block_low[T.Ramp(u * 16, 1, 16)]
                     for u in T.unroll(8):
-                        p_out[T.Ramp(x_47 * 64 + (u + 8) * 64 + n * 16, 1, 16)] = block_high[T.Ramp(u * 16, 1, 16)]
+                        p_out[T.Ramp(x_50 * 64 + (u + 8) * 64 + n * 16, 1, 16)] = block_high[T.Ramp(u * 16, 1, 16)]

@@ -56,11 +56,14 @@ class Module:
             b_q = T.alloc_buffer((4096,), "float32", scope="global")  # [64, 64], transposed
             x_48 = T.alloc_buffer((64,), "int64", scope="global")
             b_do = T.alloc_buffer((4096,), "float32", scope="global")  # [64, 64], transposed
-            b_dot = T.alloc_buffer((4096,), "float32", scope="global")  # [64, 64], transposed
+            b_s = T.alloc_buffer((4096,), "float32", scope="global")  # [64, 64], transposed
             b_dp = T.alloc_buffer((4096,), "float32", scope="global")  # [64, 64], transposed
+            b_w = T.alloc_buffer((64,), "float32", scope="global")
             b_m = T.alloc_buffer((64,), "float32", scope="global")
             b_l = T.alloc_buffer((64,), "float32", scope="global")
-            x_60_sum = T.alloc_buffer((64,), "float32", scope="global")
+            x_63_sum = T.alloc_buffer((64,), "float32", scope="global")
+            x_64 = T.alloc_buffer((64,), "float32", scope="global")
+            b_wp = T.alloc_buffer((4096,), "float32", scope="global")  # [64, 64], transposed
             b_q_t = T.alloc_buffer((4096,), "float32", scope="global")  # [64, 64]
             b_do_t = T.alloc_buffer((4096,), "float32", scope="global")  # [64, 64]
             block_low = T.alloc_buffer((128,), "float32", scope="global")
@@ -212,7 +215,7 @@ class Module:
                                 b_do_t[T.Ramp((m * 16 + u) * 64 + n * 16, 1, 16)] = block_low[T.Ramp(u * 16, 1, 16)]
                             for u in T.unroll(8):
                                 b_do_t[T.Ramp((m * 16 + (u + 8)) * 64 + n * 16, 1, 16)] = block_high[T.Ramp(u * 16, 1, 16)]
-                    # b_dot = b_q [64, 64] @ b_k_t [64, 64]
+                    # b_s = b_q [64, 64] @ b_k_t [64, 64]
                     for x in range(4):
                         for y in range(16):
                             for u in T.unroll(4):
@@ -222,7 +225,7 @@ class Module:
                                 for u in T.unroll(4):
                                     acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector * p_k[x_16 + (y * 4 + u) * 64 + k]
                             for u in T.unroll(4):
-                                b_dot[T.Ramp(x * 16 + (y * 4 + u) * 64, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
+                                b_s[T.Ramp(x * 16 + (y * 4 + u) * 64, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
                     # b_dp = b_do [64, 64] @ b_v_t [64, 64]
                     for x in range(4):
                         for y in range(16):
@@ -234,6 +237,9 @@ class Module:
                                     acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_1 * p_v[x_16 + (y * 4 + u) * 64 + k]
                             for u in T.unroll(4):
                                 b_dp[T.Ramp(x * 16 + (y * 4 + u) * 64, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
+                    # b_w = load [64]
+                    for m in range(64):
+                        b_w[m] = T.if_then_else(x_23[m] != 0, p_weights[x_53 * 16 + x_30[m] * T.int64(16) + T.Cast("int64", x_22[m] % 16)], T.float32(0.0))
                     # b_m = max of b_s along axis 1
                     for m in range(4):
                         partial_16[T.Ramp(0, 1, 16)] = T.Broadcast(T.float32("-inf"), 16)
@@ -241,23 +247,19 @@ class Module:
                         partial_16[T.Ramp(32, 1, 16)] = T.Broadcast(T.float32("-inf"), 16)
                         partial_16[T.Ramp(48, 1, 16)] = T.Broadcast(T.float32("-inf"), 16)
                         for n in range(16):
-                            b_s: T.let = b_dot[T.Ramp(m * 16 + n * 4 * 64, 1, 16)] * 0.14426950408889636
-                            partial_16[T.Ramp(0, 1, 16)] = T.max(partial_16[T.Ramp(0, 1, 16)], b_s)
-                            b_s_1: T.let = b_dot[T.Ramp(m * 16 + (n * 4 + 1) * 64, 1, 16)] * 0.14426950408889636
-                            partial_16[T.Ramp(16, 1, 16)] = T.max(partial_16[T.Ramp(16, 1, 16)], b_s_1)
-                            b_s_2: T.let = b_dot[T.Ramp(m * 16 + (n * 4 + 2) * 64, 1, 16)] * 0.14426950408889636
-                            partial_16[T.Ramp(32, 1, 16)] = T.max(partial_16[T.Ramp(32, 1, 16)], b_s_2)
-                            b_s_3: T.let = b_dot[T.Ramp(m * 16 + (n * 4 + 3) * 64, 1, 16)] * 0.14426950408889636
-                            partial_16[T.Ramp(48, 1, 16)] = T.max(partial_16[T.Ramp(48, 1, 16)], b_s_3)
+                            partial_16[T.Ramp(0, 1, 16)] = T.max(partial_16[T.Ramp(0, 1, 16)], b_s[T.Ramp(m * 16 + n * 4 * 64, 1, 16)])
+                            partial_16[T.Ramp(16, 1, 16)] = T.max(partial_16[T.Ramp(16, 1, 16)], b_s[T.Ramp(m * 16 + (n * 4 + 1) * 64, 1, 16)])
+                            partial_16[T.Ramp(32, 1, 16)] = T.max(partial_16[T.Ramp(32, 1, 16)], b_s[T.Ramp(m * 16 + (n * 4 + 2) * 64, 1, 16)])
+                            partial_16[T.Ramp(48, 1, 16)] = T.max(partial_16[T.Ramp(48, 1, 16)], b_s[T.Ramp(m * 16 + (n * 4 + 3) * 64, 1, 16)])
                         b_m[T.Ramp(m * 16, 1, 16)] = T.max(T.max(partial_16[T.Ramp(0, 1, 16)], partial_16[T.Ramp(16, 1, 16)]), T.max(partial_16[T.Ramp(32, 1, 16)], partial_16[T.Ramp(48, 1, 16)]))
-                    # b_dot = exp2 [64, 64]
+                    # b_s = exp2 [64, 64]
                     for m in range(4):
+                        x_59: T.let = b_m[T.Ramp(m * 16, 1, 16)] * 0.14426950408889636
                         for n in range(64):
-                            b_s_4: T.let = b_dot[T.Ramp(m * 16 + n * 64, 1, 16)] * 0.14426950408889636
-                            x_1: T.let = T.max(T.Broadcast(T.float32(-127.0), 16), T.min(T.Broadcast(T.float32(128.0), 16), b_s_4 - b_m[T.Ramp(m * 16, 1, 16)]))
+                            x_1: T.let = T.max(T.Broadcast(T.float32(-127.0), 16), T.min(T.Broadcast(T.float32(128.0), 16), b_s[T.Ramp(m * 16 + n * 64, 1, 16)] * 0.14426950408889636 - x_59))
                             whole: T.let = T.nearbyint(x_1)
                             rest: T.let = x_1 - whole
-                            b_dot[T.Ramp(m * 16 + n * 64, 1, 16)] = T.reinterpret("float32x16", T.reinterpret("int32x16", 1.0 + rest * (0.6931470036506653 + rest * (0.24022242426872253 + rest * (0.05550733581185341 + rest * (0.009671512991189957 + rest * 0.001326472731307149))))) + (T.Cast("int32x16", whole) << 23))
+                            b_s[T.Ramp(m * 16 + n * 64, 1, 16)] = T.reinterpret("float32x16", T.reinterpret("int32x16", 1.0 + rest * (0.6931470036506653 + rest * (0.24022242426872253 + rest * (0.05550733581185341 + rest * (0.009671512991189957 + rest * 0.001326472731307149))))) + (T.Cast("int32x16", whole) << 23))
                     # b_l = sum of b_p along axis 1
                     for m in range(4):
                         partial_16[T.Ramp(0, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
@@ -265,45 +267,48 @@ class Module:
                         partial_16[T.Ramp(32, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                         partial_16[T.Ramp(48, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                         for n in range(16):
-                            partial_16[T.Ramp(0, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + b_dot[T.Ramp(m * 16 + n * 4 * 64, 1, 16)]
-                            partial_16[T.Ramp(16, 1, 16)] = partial_16[T.Ramp(16, 1, 16)] + b_dot[T.Ramp(m * 16 + (n * 4 + 1) * 64, 1, 16)]
-                            partial_16[T.Ramp(32, 1, 16)] = partial_16[T.Ramp(32, 1, 16)] + b_dot[T.Ramp(m * 16 + (n * 4 + 2) * 64, 1, 16)]
-                            partial_16[T.Ramp(48, 1, 16)] = partial_16[T.Ramp(48, 1, 16)] + b_dot[T.Ramp(m * 16 + (n * 4 + 3) * 64, 1, 16)]
+                            partial_16[T.Ramp(0, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + b_s[T.Ramp(m * 16 + n * 4 * 64, 1, 16)]
+                            partial_16[T.Ramp(16, 1, 16)] = partial_16[T.Ramp(16, 1, 16)] + b_s[T.Ramp(m * 16 + (n * 4 + 1) * 64, 1, 16)]
+                            partial_16[T.Ramp(32, 1, 16)] = partial_16[T.Ramp(32, 1, 16)] + b_s[T.Ramp(m * 16 + (n * 4 + 2) * 64, 1, 16)]
+                            partial_16[T.Ramp(48, 1, 16)] = partial_16[T.Ramp(48, 1, 16)] + b_s[T.Ramp(m * 16 + (n * 4 + 3) * 64, 1, 16)]
                         b_l[T.Ramp(m * 16, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + partial_16[T.Ramp(16, 1, 16)] + (partial_16[T.Ramp(32, 1, 16)] + partial_16[T.Ramp(48, 1, 16)])
                     # b_l = div [64]
                     for m in range(4):
                         b_l[T.Ramp(m * 16, 1, 16)] = 1.0 / b_l[T.Ramp(m * 16, 1, 16)]
-                    # x_60_sum = sum of x_60 along axis 1
+                    # x_63_sum = sum of x_63 along axis 1
                     for m in range(4):
                         partial_16[T.Ramp(0, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                         partial_16[T.Ramp(16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                         partial_16[T.Ramp(32, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                         partial_16[T.Ramp(48, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                         for n in range(16):
-                            x_60: T.let = b_dot[T.Ramp(m * 16 + n * 4 * 64, 1, 16)] * b_dp[T.Ramp(m * 16 + n * 4 * 64, 1, 16)]
-                            partial_16[T.Ramp(0, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + x_60
-                            x_60_1: T.let = b_dot[T.Ramp(m * 16 + (n * 4 + 1) * 64, 1, 16)] * b_dp[T.Ramp(m * 16 + (n * 4 + 1) * 64, 1, 16)]
-                            partial_16[T.Ramp(16, 1, 16)] = partial_16[T.Ramp(16, 1, 16)] + x_60_1
-                            x_60_2: T.let = b_dot[T.Ramp(m * 16 + (n * 4 + 2) * 64, 1, 16)] * b_dp[T.Ramp(m * 16 + (n * 4 + 2) * 64, 1, 16)]
-                            partial_16[T.Ramp(32, 1, 16)] = partial_16[T.Ramp(32, 1, 16)] + x_60_2
-                            x_60_3: T.let = b_dot[T.Ramp(m * 16 + (n * 4 + 3) * 64, 1, 16)] * b_dp[T.Ramp(m * 16 + (n * 4 + 3) * 64, 1, 16)]
-                            partial_16[T.Ramp(48, 1, 16)] = partial_16[T.Ramp(48, 1, 16)] + x_60_3
-                        x_60_sum[T.Ramp(m * 16, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + partial_16[T.Ramp(16, 1, 16)] + (partial_16[T.Ramp(32, 1, 16)] + partial_16[T.Ramp(48, 1, 16)])
-                    # x_60_sum = mul [64]
+                            x_63: T.let = b_s[T.Ramp(m * 16 + n * 4 * 64, 1, 16)] * b_dp[T.Ramp(m * 16 + n * 4 * 64, 1, 16)]
+                            partial_16[T.Ramp(0, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + x_63
+                            x_63_1: T.let = b_s[T.Ramp(m * 16 + (n * 4 + 1) * 64, 1, 16)] * b_dp[T.Ramp(m * 16 + (n * 4 + 1) * 64, 1, 16)]
+                            partial_16[T.Ramp(16, 1, 16)] = partial_16[T.Ramp(16, 1, 16)] + x_63_1
+                            x_63_2: T.let = b_s[T.Ramp(m * 16 + (n * 4 + 2) * 64, 1, 16)] * b_dp[T.Ramp(m * 16 + (n * 4 + 2) * 64, 1, 16)]
+                            partial_16[T.Ramp(32, 1, 16)] = partial_16[T.Ramp(32, 1, 16)] + x_63_2
+                            x_63_3: T.let = b_s[T.Ramp(m * 16 + (n * 4 + 3) * 64, 1, 16)] * b_dp[T.Ramp(m * 16 + (n * 4 + 3) * 64, 1, 16)]
+                            partial_16[T.Ramp(48, 1, 16)] = partial_16[T.Ramp(48, 1, 16)] + x_63_3
+                        x_63_sum[T.Ramp(m * 16, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + partial_16[T.Ramp(16, 1, 16)] + (partial_16[T.Ramp(32, 1, 16)] + partial_16[T.Ramp(48, 1, 16)])
+                    # x_64 = mul [64]
                     for m in range(4):
-                        x_60_sum[T.Ramp(m * 16, 1, 16)] = x_60_sum[T.Ramp(m * 16, 1, 16)] * b_l[T.Ramp(m * 16, 1, 16)]
-                    # b_l = mul [64]
-                    for m in range(64):
-                        b_w: T.let = T.if_then_else(x_23[m] != 0, p_weights[x_53 * 16 + x_30[m] * T.int64(16) + T.Cast("int64", x_22[m] % 16)], T.float32(0.0))
-                        b_l[m] = b_l[m] * b_w
-                    # b_dot = mul [64, 64]
+                        x_64[T.Ramp(m * 16, 1, 16)] = b_l[T.Ramp(m * 16, 1, 16)] * b_w[T.Ramp(m * 16, 1, 16)]
+                    # b_wp = mul [64, 64]
                     for m in range(4):
                         for n in range(64):
-                            b_dot[T.Ramp(m * 16 + n * 64, 1, 16)] = b_dot[T.Ramp(m * 16 + n * 64, 1, 16)] * b_l[T.Ramp(m * 16, 1, 16)]
-                    # b_dp = mul [64, 64]
+                            b_wp[T.Ramp(m * 16 + n * 64, 1, 16)] = b_s[T.Ramp(m * 16 + n * 64, 1, 16)] * x_64[T.Ramp(m * 16, 1, 16)]
+                    # b_w = mul [64]
+                    for m in range(4):
+                        b_w[T.Ramp(m * 16, 1, 16)] = b_l[T.Ramp(m * 16, 1, 16)] * b_w[T.Ramp(m * 16, 1, 16)]
+                    # x_63_sum = mul [64]
+                    for m in range(4):
+                        x_63_sum[T.Ramp(m * 16, 1, 16)] = x_63_sum[T.Ramp(m * 16, 1, 16)] * b_l[T.Ramp(m * 16, 1, 16)] * b_w[T.Ramp(m * 16, 1, 16)]
+                    # b_s = mul [64, 64]
                     for m in range(4):
                         for n in range(64):
-                            b_dp[T.Ramp(m * 16 + n * 64, 1, 16)] = b_dot[T.Ramp(m * 16 + n * 64, 1, 16)] * (b_dp[T.Ramp(m * 16 + n * 64, 1, 16)] - x_60_sum[T.Ramp(m * 16, 1, 16)])
+                            x_71: T.let = b_dp[T.Ramp(m * 16 + n * 64, 1, 16)] * b_w[T.Ramp(m * 16, 1, 16)] - x_63_sum[T.Ramp(m * 16, 1, 16)]
+                            b_s[T.Ramp(m * 16 + n * 64, 1, 16)] = b_s[T.Ramp(m * 16 + n * 64, 1, 16)] * x_71
                     # b_dk_2 = b_ds_t [64, 64] @ b_q [64, 64] + b_dk_2
                     for x in range(4):
                         for y in range(16):
@@ -312,7 +317,7 @@ class Module:
                             for k in range(64):
                                 vector_2: T.let = b_q_t[T.Ramp(k * 64 + x * 16, 1, 16)]
                                 for u in T.unroll(4):
-                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_2 * b_dp[k + (y * 4 + u) * 64]
+                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_2 * b_s[k + (y * 4 + u) * 64]
                             for u in T.unroll(4):
                                 b_dk_2[T.Ramp((y * 4 + u) * 64 + x * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
                     # b_dv_2 = b_wp_t [64, 64] @ b_do [64, 64] + b_dv_2
@@ -323,14 +328,14 @@ class Module:
                             for k in range(64):
                                 vector_3: T.let = b_do_t[T.Ramp(k * 64 + x * 16, 1, 16)]
                                 for u in T.unroll(4):
-                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_3 * b_dot[k + (y * 4 + u) * 64]
+                                    acc[T.Ramp(u * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)] + vector_3 * b_wp[k + (y * 4 + u) * 64]
                             for u in T.unroll(4):
                                 b_dv_2[T.Ramp((y * 4 + u) * 64 + x * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
-                x_67: T.let = T.Cast("int64", i_batch * Lkv) + T.Cast("int64", i_work * 64)
-                x_70: T.let = x_67 * 64
+                x_75: T.let = T.Cast("int64", i_batch * Lkv) + T.Cast("int64", i_work * 64)
+                x_78: T.let = x_75 * 64
                 for m in range(64):
                     for n in range(4):
-                        p_d_k[T.Ramp(x_70 + m * 64 + n * 16, 1, 16)] = b_dk_2[T.Ramp(m * 64 + n * 16, 1, 16)] * 0.1
+                        p_d_k[T.Ramp(x_78 + m * 64 + n * 16, 1, 16)] = b_dk_2[T.Ramp(m * 64 + n * 16, 1, 16)] * 0.1
                 for m in range(64):
                     for n in range(4):
-                        p_d_v[T.Ramp(x_70 + m * 64 + n * 16, 1, 16)] = b_dv_2[T.Ramp(m * 64 + n * 16, 1, 16)]
+                        p_d_v[T.Ramp(x_78 + m * 64 + n * 16, 1, 16)] = b_dv_2[T.Ramp(m * 64 + n * 16, 1, 16)]
