@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,19 @@ def test_a_stopped_run_resumes_bit_exactly(tmp_path: Path, small: HSAConfig) -> 
     assert resumed.progress.step == 4
     assert resumed.train()["held_out_loss"] == last["held_out_loss"]
     assert resumed.progress.tokens == whole.progress.tokens == 6 * 256
+    wanted, given = state(whole), state(resumed)
+    assert wanted.keys() == given.keys()
+    assert all(torch.equal(wanted[name], given[name]) for name in wanted)
+
+
+def test_a_run_that_has_seen_no_full_chunk_resumes(tmp_path: Path, small: HSAConfig) -> None:
+    config = dataclasses.replace(SHORT, synthetic=0.0, stages=((0.0, 8), (0.5, 64)))
+    whole = TrainRun(small, config, tmp_path / "whole", corpus=TEXT)
+    whole.train()
+    shutil.copytree(tmp_path / "whole" / "step-00000003", tmp_path / "again" / "step-00000003")
+    resumed = TrainRun.resume(tmp_path / "again", corpus=TEXT)
+    assert len(state(resumed)) < len(state(whole))
+    resumed.train()
     wanted, given = state(whole), state(resumed)
     assert wanted.keys() == given.keys()
     assert all(torch.equal(wanted[name], given[name]) for name in wanted)
