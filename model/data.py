@@ -33,24 +33,18 @@ class ByteCorpus:
     def read(cls, path: Path) -> ByteCorpus:
         """A file, or every UTF-8 text file under a folder in path order, EOS between files.
 
-        Hidden files and folders are left out. Raises InputError if there is no text.
+        Hidden files and folders are left out. Raises InputError if there is no text, or some
+        cannot be read.
         """
-        if path.is_file():
-            files = [path]
-        elif path.is_dir():
-            files = sorted(
-                f
-                for f in path.rglob("*")
-                if f.is_file() and not any(p.startswith(".") for p in f.relative_to(path).parts)
-            )
-        else:
-            raise InputError(f"{path}: no such file or folder; give text, or 'synthetic'")
         parts: list[np.ndarray] = []
-        for file in files:
-            data = file.read_bytes()
-            if data and is_text(data):
-                parts += [np.frombuffer(data, dtype=np.uint8).astype(np.uint16)]
-                parts += [np.array([EOS], dtype=np.uint16)]
+        try:
+            for file in _files(path):
+                data = file.read_bytes()
+                if data and is_text(data):
+                    parts += [np.frombuffer(data, dtype=np.uint8).astype(np.uint16)]
+                    parts += [np.array([EOS], dtype=np.uint16)]
+        except OSError as err:
+            raise InputError(f"{path}: cannot be read: {err}; give text that can be read") from err
         if not parts:
             raise InputError(f"{path}: found no UTF-8 text in it")
         return cls(np.concatenate(parts), str(path))
@@ -80,6 +74,18 @@ class ByteCorpus:
         index = np.arange(rows)[:, None] * length + np.arange(length + 1)
         found: np.ndarray = self.held_out[index].astype(np.int64)
         return found
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file or folder; give text, or 'synthetic'")
+    return sorted(
+        f
+        for f in path.rglob("*")
+        if f.is_file() and not any(p.startswith(".") for p in f.relative_to(path).parts)
+    )
 
 
 def is_text(data: bytes) -> bool:

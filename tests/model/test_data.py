@@ -47,6 +47,20 @@ def test_no_text_is_an_error(tmp_path: Path, content: bytes | None) -> None:
         ByteCorpus.read(path)
 
 
+def test_text_that_cannot_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "secret.txt").write_text("text")
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(InputError, match=r"cannot be read: .*secret\.txt"):
+        ByteCorpus.read(tmp_path)
+    with pytest.raises(InputError, match=r"cannot be read: .*too long"):
+        ByteCorpus.read(Path("x" * 300))
+
+
 def test_too_little_text_is_an_error() -> None:
     corpus = ByteCorpus(np.zeros(50, dtype=np.uint16), "little")
     with pytest.raises(InputError, match="45 training bytes"):
