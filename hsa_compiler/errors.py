@@ -30,3 +30,7 @@ class BackendError(HSAError):
 
 class ConfigError(HSAError):
     """A file that was read back (tuned config, checkpoint) is not valid; names file and field."""
+
+
+class WriteError(HSAError, OSError):
+    """A run could not be written (no room, no permission); what was saved before is whole."""

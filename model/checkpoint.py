@@ -13,6 +13,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hsa_compiler.errors import ConfigError, InputError
+from hsa_compiler.errors import ConfigError, InputError, WriteError
 from hsa_compiler.model.config import (
     SCHEMA_VERSION,
     Backend,
@@ -126,10 +128,44 @@ def save(
     """Write a checkpoint of a run and delete all but its last `keep`; returns its folder.
 
     It is written beside its place and renamed, so a killed run leaves no half checkpoint.
+    Raises WriteError if it cannot be written.
     """
     final = run / f"step-{progress.step:08d}"
     work = run / f".{final.name}.{os.getpid()}"
-    shutil.rmtree(work, ignore_errors=True)
+    for left in run.glob(".step-*"):  # by a run that was killed while it saved
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        with writing(run):
+            _write(work, model, train, optimizer, progress)
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(work, final)
+    except WriteError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    for old in _steps(run)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+@contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """Raise what stops a write inside it as WriteError, which names the run's folder."""
+    try:
+        yield
+    except (OSError, SafetensorError) as err:
+        raise WriteError(
+            f"{run}: cannot be written: {err}; make room, or give a folder that can be written"
+        ) from err
+
+
+def _write(
+    work: Path,
+    model: HSAUltraLong,
+    train: dict[str, Any],
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+) -> None:
+    """The files of a checkpoint, into a new folder."""
     work.mkdir(parents=True)
     state = {
         f"{index}.{key}": value
@@ -150,11 +186,6 @@ def save(
         "sha256": {name: _digest(work / name) for name in (_WEIGHTS, _OPTIMIZER)},
     }
     (work / _INFO).write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(work, final)
-    for old in _steps(run)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
-    return final
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

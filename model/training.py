@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hsa_compiler.errors import InputError
-from hsa_compiler.model.checkpoint import Progress, open_checkpoint, save
+from hsa_compiler.model.checkpoint import Progress, open_checkpoint, save, writing
 from hsa_compiler.model.config import Backend, HSAConfig, validate
 from hsa_compiler.model.data import PAD, Batches, ByteCorpus, bigram_loss
 from hsa_compiler.model.hsa_ultralong import HSAUltraLong
@@ -126,6 +126,7 @@ class TrainRun:
         self.optimizer = make_optimizer(self.model, config)
         self.progress = Progress()
         self._kernels_logged = 0
+        self._saved: int | None = None  # step of the newest checkpoint: none is written twice
         self._bigram: float | None = None
 
     @classmethod
@@ -154,6 +155,7 @@ class TrainRun:
         stored.load_weights(run.model)
         stored.load_optimizer(run.optimizer)
         run.progress = stored.progress
+        run._saved = run.progress.step
         return run
 
     @property
@@ -169,25 +171,27 @@ class TrainRun:
 
         Ctrl-C lets the step in hand finish and saves it, then raises KeyboardInterrupt; a second
         one stops at once, and what was done since the last checkpoint is lost.
+        Raises WriteError if the folder cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
 
-            def log(entry: dict[str, Any]) -> dict[str, Any]:
-                file.write(json.dumps(entry) + "\n")
-                file.flush()
-                if report is not None:
-                    report(entry)
-                return entry
+        def log(entry: dict[str, Any]) -> dict[str, Any]:
+            with writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(entry) + "\n")
+            if report is not None:
+                report(entry)
+            return entry
 
-            log(self._start_record())
-            with InterruptBetweenSteps() as interrupt:
-                last = self._loop(log, interrupt)
+        log(self._start_record())
+        with InterruptBetweenSteps() as interrupt:
+            last = self._loop(log, interrupt)
+        if self._saved != self.progress.step:
             self.save()
-            if interrupt.asked:
-                raise KeyboardInterrupt
-            if self.corpus is not None:
-                last = log({"event": "eval", "step": self.progress.step, **self.evaluate()})
+        if interrupt.asked:
+            raise KeyboardInterrupt
+        if self.corpus is not None:
+            last = log({"event": "eval", "step": self.progress.step, **self.evaluate()})
         return last
 
     def _loop(
@@ -274,7 +278,9 @@ class TrainRun:
     def save(self) -> Path:
         """Write a checkpoint of the last finished step; returns its folder."""
         train = dataclasses.asdict(self.config)
-        return save(self.folder, self.model, train, self.optimizer, self.progress)
+        folder = save(self.folder, self.model, train, self.optimizer, self.progress)
+        self._saved = self.progress.step
+        return folder
 
     def _autocast(self) -> torch.autocast:
         on = self.config.precision == "bf16"

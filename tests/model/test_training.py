@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from hsa_compiler.errors import ConfigError, InputError
-from hsa_compiler.model import training
+from hsa_compiler.errors import ConfigError, InputError, WriteError
+from hsa_compiler.model import checkpoint, training
 from hsa_compiler.model.checkpoint import open_checkpoint
 from hsa_compiler.model.config import HSAConfig
 from hsa_compiler.model.data import ByteCorpus
@@ -216,6 +216,42 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path, small: HSAConf
     assert open_checkpoint(tmp_path).progress.step == 1
     with pytest.raises(InputError, match="no checkpoint here"):
         open_checkpoint(tmp_path / "step-00000003")
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path, small: HSAConfig) -> None:
+    (tmp_path / ".step-00000001.77").mkdir()
+    TrainRun(small, dataclasses.replace(SHORT, steps=1), tmp_path, corpus=TEXT).train()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "step-00000001"]
+
+
+def test_a_finished_run_is_not_saved_again(
+    tmp_path: Path, small: HSAConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TrainRun(small, dataclasses.replace(SHORT, steps=1), tmp_path, corpus=TEXT).train()
+    run = TrainRun.resume(tmp_path, corpus=TEXT)
+    monkeypatch.setattr(training, "save", None)
+    assert "held_out_loss" in run.train()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    tmp_path: Path, small: HSAConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TrainRun(small, dataclasses.replace(SHORT, steps=1), tmp_path, corpus=TEXT).train()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(WriteError, match=r"cannot be written: .*No space left"):
+        TrainRun.resume(tmp_path, corpus=TEXT, steps=2).train()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "step-00000001"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, small: HSAConfig) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(WriteError, match=r"file.* cannot be written"):
+            TrainRun(small, SHORT, folder, corpus=TEXT).train()
 
 
 def test_changes_on_resume_replace_the_stored_run(tmp_path: Path, small: HSAConfig) -> None:
