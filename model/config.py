@@ -160,6 +160,12 @@ def validate(cls: type[T], value: Any, source: str, field: str) -> T:
         raise ConfigError(f"{source}: {where}: {first['msg']}") from err
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that one of the random generators of torch and numpy does not take."""
+    if not 0 <= seed < 1 << 63:
+        raise InputError(f"seed = {seed}: give a whole number from 0 to 2**63 - 1")
+
+
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     if value not in allowed:
         raise InputError(f"{name} = {value!r}: allowed are {', '.join(map(repr, allowed))}")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hsa_compiler.errors import InputError
 from hsa_compiler.model.cache import Cache
+from hsa_compiler.model.config import check_seed
 from hsa_compiler.model.generate import SEGMENT, prefill, stream
 from hsa_compiler.model.hsa_ultralong import HSAUltraLong
 from hsa_compiler.model.niah import NiahTask
@@ -67,6 +68,7 @@ def evaluate_niah(
         raise InputError(f"samples = {samples}, distractors = {distractors}: too small")
     if scoring not in SCORINGS:
         raise InputError(f"scoring = {scoring!r}: allowed are {', '.join(SCORINGS)}")
+    check_seed(seed)
     rng = np.random.default_rng((seed, length))
     reach, device = model.config.reach, next(model.parameters()).device
     at_once = max(1, BATCH_TOKENS // length)

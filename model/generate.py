@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hsa_compiler.errors import InputError
 from hsa_compiler.model.cache import Cache
+from hsa_compiler.model.config import check_seed
 from hsa_compiler.model.data import BOS, EOS
 from hsa_compiler.model.hsa_ultralong import HSAUltraLong
 
@@ -58,6 +59,7 @@ def stream(
             f"max_new = {max_new}, temperature = {temperature}, top_p = {top_p}: give at least 0, "
             "at least 0, and a share in (0, 1]"
         )
+    check_seed(seed)
     cache = Cache(model.config, reserve=prompt.shape[1] + max_new)
     generator = torch.Generator(prompt.device).manual_seed(seed)
     tokens = prompt

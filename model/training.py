@@ -28,7 +28,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hsa_compiler.errors import InputError
 from hsa_compiler.model.checkpoint import Progress, open_checkpoint, save, writing
-from hsa_compiler.model.config import Backend, HSAConfig, validate
+from hsa_compiler.model.config import Backend, HSAConfig, check_seed, validate
 from hsa_compiler.model.data import PAD, Batches, ByteCorpus, bigram_loss
 from hsa_compiler.model.hsa_ultralong import HSAUltraLong
 from hsa_compiler.model.niah import NiahTask
@@ -69,6 +69,7 @@ class TrainConfig:
                 raise InputError(f"{name} = {getattr(self, name)}: give at least 1")
         if self.save_every < 1 or self.eval_tokens < 1:
             raise InputError("save_every and eval_tokens: give at least 1")
+        check_seed(self.seed)
         if not self.lr > 0 or not self.clip > 0:
             raise InputError(f"lr = {self.lr}, clip = {self.clip}: give numbers above 0")
         if not 0 <= self.warmup < 1 or not 0 <= self.lr_end <= 1 or not 0 <= self.synthetic <= 1:

@@ -72,7 +72,7 @@ def test_an_untrained_model_finds_none_and_segments_change_nothing(
 
 @pytest.mark.parametrize(
     "options",
-    [{"samples": 0}, {"length": 40}, {"scoring": "guess"}, {"distractors": -1}],
+    [{"samples": 0}, {"length": 40}, {"scoring": "guess"}, {"distractors": -1}, {"seed": -1}],
 )
 def test_bad_options_are_named(small: HSAConfig, options: dict[str, Any]) -> None:
     wanted: dict[str, Any] = {"length": 100, "samples": 1, **options}

@@ -98,7 +98,9 @@ def test_text_needs_a_byte_vocabulary(small: HSAConfig) -> None:
         list(stream_text(model, "x", 1))
 
 
-@pytest.mark.parametrize("options", [{"temperature": -1.0}, {"top_p": 0.0}, {"segment": 0}])
+@pytest.mark.parametrize(
+    "options", [{"temperature": -1.0}, {"top_p": 0.0}, {"segment": 0}, {"seed": 1 << 63}]
+)
 def test_bad_options_are_named(small: HSAConfig, options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):
         list(stream(make(small), some_tokens(4), 1, **options))

@@ -273,6 +273,8 @@ def test_changes_on_resume_replace_the_stored_run(tmp_path: Path, small: HSAConf
         ({"stages": ()}, "stages start at"),
         ({"stages": ((0.0, 9999),)}, "does not fit batch_tokens"),
         ({"max_seconds": 0.0}, "max_seconds = 0.0"),
+        ({"seed": -1}, "seed = -1"),
+        ({"seed": 1 << 63}, "seed = 9223372036854775808"),
     ],
 )
 def test_a_bad_run_is_named(change: dict[str, Any], says: str) -> None:
