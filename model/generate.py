@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,10 +55,10 @@ def stream(
     """
     if prompt.ndim != 2 or prompt.shape[1] == 0:
         raise InputError(f"the prompt has shape {tuple(prompt.shape)}: give [batch, length >= 1]")
-    if max_new < 0 or temperature < 0 or not 0 < top_p <= 1:
+    if max_new < 0 or not 0 <= temperature < math.inf or not 0 < top_p <= 1:
         raise InputError(
             f"max_new = {max_new}, temperature = {temperature}, top_p = {top_p}: give at least 0, "
-            "at least 0, and a share in (0, 1]"
+            "a finite number of at least 0, and a share in (0, 1]"
         )
     check_seed(seed)
     cache = Cache(model.config, reserve=prompt.shape[1] + max_new)
@@ -74,7 +75,9 @@ def choose(logits: Tensor, temperature: float, top_p: float, generator: torch.Ge
     """Next tokens int64 [B] from logits [B, vocab]."""
     if temperature == 0:
         return logits.argmax(-1)
-    probability, order = torch.softmax(logits.float() / temperature, -1).sort(-1, descending=True)
+    # In float64 and below the largest, so that no temperature, however small, makes an infinity.
+    logits = logits.double() - logits.amax(-1, keepdim=True)
+    probability, order = torch.softmax(logits / temperature, -1).sort(-1, descending=True)
     before = probability.cumsum(-1) - probability
     probability = probability.masked_fill(before >= top_p, 0.0)
     pick = torch.multinomial(probability, 1, generator=generator)

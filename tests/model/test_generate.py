@@ -81,7 +81,8 @@ def test_sampling_stays_in_the_nucleus_and_follows_its_seed() -> None:
     picks = choose(logits, 1.0, 0.9, torch.Generator().manual_seed(0))
     assert set(picks.tolist()) == {1, 2}
     assert torch.equal(picks, choose(logits, 1.0, 0.9, torch.Generator().manual_seed(0)))
-    assert (choose(logits, 0.0, 1.0, torch.Generator()) == 1).all()
+    for cold in (0.0, 5e-324, 1e-45, 1e-30):
+        assert (choose(logits, cold, 1.0, torch.Generator()) == 1).all()
 
 
 def test_text_streams_whole_characters(small: HSAConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +100,14 @@ def test_text_needs_a_byte_vocabulary(small: HSAConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"temperature": -1.0}, {"top_p": 0.0}, {"segment": 0}, {"seed": 1 << 63}]
+    "options",
+    [
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"top_p": 0.0},
+        {"segment": 0},
+        {"seed": 1 << 63},
+    ],
 )
 def test_bad_options_are_named(small: HSAConfig, options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):
