@@ -70,8 +70,8 @@ class TrainConfig:
         if self.save_every < 1 or self.eval_tokens < 1:
             raise InputError("save_every and eval_tokens: give at least 1")
         check_seed(self.seed)
-        if not self.lr > 0 or not self.clip > 0:
-            raise InputError(f"lr = {self.lr}, clip = {self.clip}: give numbers above 0")
+        if not 0 < self.lr < math.inf or not self.clip > 0:
+            raise InputError(f"lr = {self.lr}, clip = {self.clip}: give finite numbers above 0")
         if not 0 <= self.warmup < 1 or not 0 <= self.lr_end <= 1 or not 0 <= self.synthetic <= 1:
             raise InputError("warmup, lr_end and synthetic are shares: give numbers in 0 .. 1")
         if self.precision not in ("fp32", "bf16"):
@@ -172,7 +172,8 @@ class TrainRun:
 
         Ctrl-C lets the step in hand finish and saves it, then raises KeyboardInterrupt; a second
         one stops at once, and what was done since the last checkpoint is lost.
-        Raises WriteError if the folder cannot be written.
+        Raises WriteError if the folder cannot be written, InputError if the loss stops being a
+        number: a log of those is no JSON, and no weights of them may replace a checkpoint.
         """
 
         def log(entry: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +215,14 @@ class TrainRun:
             waiting.append(loss)
             step = self.progress.step + 1
             due = step % c.log_every == 0 or step == c.steps
-            mean = float(torch.stack(waiting).mean()) if due else 0.0  # waits for the device
+            mean = 0.0
+            if due or step % c.save_every == 0:
+                mean = float(torch.stack(waiting).mean())  # waits for the device
+                if not math.isfinite(mean) or not math.isfinite(float(norm)):
+                    raise InputError(
+                        f"step {step}: loss {mean}, gradient norm {float(norm)}: the run diverged "
+                        f"with lr = {c.lr}; give a smaller one"
+                    )
             seconds = self.progress.seconds + time.perf_counter() - started
             self.progress = Progress(step, self.progress.tokens + tokens, seconds)
             if due:

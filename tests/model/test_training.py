@@ -233,6 +233,17 @@ def test_a_finished_run_is_not_saved_again(
     assert "held_out_loss" in run.train()
 
 
+def test_a_run_that_diverges_stops_and_leaves_the_last_checkpoint(
+    tmp_path: Path, small: HSAConfig
+) -> None:
+    TrainRun(small, dataclasses.replace(SHORT, steps=1), tmp_path, corpus=TEXT).train()
+    run = TrainRun.resume(tmp_path, corpus=TEXT, steps=9, lr=1e30)
+    with pytest.raises(InputError, match=r"the run diverged with lr = 1e\+30"):
+        run.train()
+    assert open_checkpoint(tmp_path).progress.step == 1
+    assert "NaN" not in (tmp_path / "log.jsonl").read_text()
+
+
 def test_a_full_disk_leaves_the_last_checkpoint(
     tmp_path: Path, small: HSAConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +278,7 @@ def test_changes_on_resume_replace_the_stored_run(tmp_path: Path, small: HSAConf
     [
         ({"steps": 0}, "steps = 0"),
         ({"lr": 0.0}, "lr = 0.0"),
+        ({"lr": math.inf}, "lr = inf"),
         ({"warmup": 1.0}, "shares"),
         ({"precision": "fp8"}, "precision = 'fp8'"),
         ({"stages": ((0.5, 64),)}, "stages start at"),
