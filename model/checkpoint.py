@@ -67,7 +67,7 @@ class Checkpoint:
             if digest != self.sha256.get(name):
                 raise ConfigError(
                     f"{path}: its contents do not match the checksum in {_INFO}: the checkpoint is "
-                    "damaged; use an older one"
+                    "damaged; remove its folder to use the one before it"
                 )
             return load_file(path)
         except (OSError, SafetensorError) as err:

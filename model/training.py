@@ -145,8 +145,14 @@ class TrainRun:
         `backend` replaces the model's attention backend.
 
         On a CPU, without `max_seconds` and with nothing changed, the run goes on bit-exactly.
+        Raises InputError if the folder is no run's.
         """
         stored = open_checkpoint(path)
+        if stored.path == path:
+            raise InputError(
+                f"{path} is one checkpoint: give its run's folder, and remove newer checkpoints "
+                "there to go on from an older one"
+            )
         config = validate(TrainConfig, stored.train, str(stored.path), "train")
         config = dataclasses.replace(config, **changes)
         model = stored.model

@@ -41,7 +41,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the log and the checkpoints.")] = Path(
         "run"
     ),
-    preset: Annotated[str, typer.Option(help="tiny or 345m.")] = "tiny",
+    preset: Annotated[str | None, typer.Option(help="tiny, the default, or 345m.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="Model configuration (JSON) instead of a preset.")
     ] = None,
@@ -67,7 +67,10 @@ def train(
     eval_every: Annotated[int | None, typer.Option(help="Steps between evaluations.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run in --out.")] = False,
     device: Device = "auto",
-    backend: Backend = "auto",
+    backend: Annotated[
+        str | None,
+        typer.Option(help="auto, triton, tvm or reference; else what the configuration says."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Log records on stdout.")] = False,
 ) -> None:
     """Train a model on text files (bytes) or on the synthetic needle task."""
@@ -94,17 +97,25 @@ def train(
     }
     changes = {name: value for name, value in wanted.items() if value is not None}
     corpus = None if data == "synthetic" else ByteCorpus.read(Path(data))
+    kernels = pick_backend(backend) if backend is not None else None
+    model = HSAConfig.load(config) if config is not None else preset_config(preset or "tiny")
     if resume:
-        run = TrainRun.resume(
-            out, corpus=corpus, device=where, backend=pick_backend(backend), **changes
-        )
+        run = TrainRun.resume(out, corpus=corpus, device=where, backend=kernels, **changes)
+        stored = run.model.config
+        model = dataclasses.replace(model, attention_backend=stored.attention_backend)
+        if (config is not None or preset is not None) and model != stored:
+            raise InputError(
+                f"{out} holds a run of another model than "
+                f"{f'--config {config}' if config is not None else f'--preset {preset}'}: leave "
+                "it out to continue that run, or give another --out"
+            )
     elif has_checkpoint(out):
         raise InputError(f"{out} holds a run: pass --resume to continue it, or another --out")
     else:
-        plan = recipe(preset, where, text=corpus is not None)
+        plan = recipe(preset or "tiny", where, text=corpus is not None)
         plan = dataclasses.replace(plan, **changes)
-        model = HSAConfig.load(config) if config is not None else preset_config(preset)
-        model = dataclasses.replace(model, attention_backend=pick_backend(backend))
+        if kernels is not None:
+            model = dataclasses.replace(model, attention_backend=kernels)
         run = TrainRun(model, plan, out, corpus=corpus, device=where)
     if as_json:
         run.train(lambda record: typer.echo(json.dumps(record)))

@@ -64,6 +64,22 @@ def test_train_writes_a_run_and_resumes_it(run: Path, call: Call) -> None:
     assert [p.name for p in sorted(run.glob("step-*"))] == ["step-00000004", "step-00000006"]
 
 
+def test_a_run_is_resumed_as_the_model_it_is(run: Path, call: Call) -> None:
+    resume = ["train", "--data", run.parent / "text.txt", "--resume", "--json", "--out"]
+    same = call(*resume, run, "--config", run.parent / "model.json")
+    assert same.exit_code == 0, same.error
+    record = json.loads(same.output.splitlines()[0])
+    assert record["model"]["attention_backend"] == "reference"  # as its configuration says
+    changed = call(*resume, run, "--backend", "tvm")
+    assert json.loads(changed.output.splitlines()[0])["model"]["attention_backend"] == "tvm"
+    other = call(*resume, run, "--preset", "345m")
+    assert other.exit_code == 2
+    assert "another model than --preset 345m" in other.error
+    one = call(*resume, run / "step-00000004")
+    assert one.exit_code == 2
+    assert "is one checkpoint: give its run's folder" in one.error
+
+
 def test_train_on_needles_needs_no_file(tmp_path: Path, small: HSAConfig, call: Call) -> None:
     small.save(tmp_path / "model.json")
     done = call(
