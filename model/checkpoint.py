@@ -47,6 +47,10 @@ class Progress:
     tokens: int = 0
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.step < 0 or self.tokens < 0 or not self.seconds >= 0:
+            raise InputError(f"{self}: give numbers of at least 0")
+
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -134,7 +134,9 @@ def read_json(path: Path) -> Any:
     """Decode a JSON file. Raises ConfigError if it is missing, unreadable or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as err:
+    # ValueError: not UTF-8, not JSON, or a number of thousands of digits; RecursionError: lists
+    # nested as deep.
+    except (OSError, ValueError, RecursionError) as err:
         raise ConfigError(f"{path}: cannot be read as JSON: {err}") from err
 
 

@@ -195,6 +195,9 @@ def test_a_time_budget_ends_the_run(tmp_path: Path, small: HSAConfig) -> None:
         ("checkpoint.json", lambda b: b.replace(b'"width": 32', b'"width": 48'), "does not fit"),
         ("checkpoint.json", lambda b: b.replace(b'"lr":', b'"rate":'), "train.rate"),
         ("checkpoint.json", lambda b: b.replace(b'"step": 1', b'"step": "x"'), "progress.step"),
+        ("checkpoint.json", lambda b: b.replace(b'"step": 1', b'"step": -1'), "step=-1"),
+        ("checkpoint.json", lambda b: b"[" * 100_000, "cannot be read as JSON"),
+        ("checkpoint.json", lambda b: b"1" * 5000, "cannot be read as JSON"),
     ],
 )
 def test_a_damaged_checkpoint_is_named(
