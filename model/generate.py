@@ -95,7 +95,11 @@ def stream_text(model: HSAUltraLong, prompt: str, max_new: int, **options: Any) 
             f"this model has a vocabulary of {model.config.vocab_size}, not bytes: its tokenizer "
             "is not part of this package; use `stream` on token ids"
         )
-    ids = list(prompt.encode("utf-8")) or [BOS if model.config.vocab_size > BOS else 0]
+    try:
+        data = prompt.encode("utf-8")
+    except UnicodeEncodeError as err:
+        raise InputError(f"the prompt is not UTF-8 text: {err}; give it in UTF-8") from err
+    ids = list(data) or [BOS if model.config.vocab_size > BOS else 0]
     device = next(model.parameters()).device
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for token in stream(model, torch.tensor([ids], device=device), max_new, **options):

@@ -93,6 +93,11 @@ def test_text_streams_whole_characters(small: HSAConfig, monkeypatch: pytest.Mon
     assert list(stream_text(make(small), "x", 9)) == ["n", "é", "�"]
 
 
+def test_a_prompt_that_is_no_text_is_refused(small: HSAConfig) -> None:
+    with pytest.raises(InputError, match="not UTF-8"):
+        list(stream_text(make(small), "\udcff", 1))  # how Python passes the argument byte ff on
+
+
 def test_text_needs_a_byte_vocabulary(small: HSAConfig) -> None:
     model = make(dataclasses.replace(small, vocab_size=5000))
     with pytest.raises(InputError, match="5000, not bytes"):
