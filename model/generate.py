@@ -61,7 +61,8 @@ def stream(
             "a finite number of at least 0, and a share in (0, 1]"
         )
     check_seed(seed)
-    cache = Cache(model.config, reserve=prompt.shape[1] + max_new)
+    # Not more than one segment ahead: most texts end before `max_new`, and the cache can grow.
+    cache = Cache(model.config, reserve=prompt.shape[1] + min(max_new, SEGMENT))
     generator = torch.Generator(prompt.device).manual_seed(seed)
     tokens = prompt
     for _ in range(max_new):

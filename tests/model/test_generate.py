@@ -93,6 +93,11 @@ def test_text_streams_whole_characters(small: HSAConfig, monkeypatch: pytest.Mon
     assert list(stream_text(make(small), "x", 9)) == ["n", "é", "�"]
 
 
+def test_memory_is_not_taken_for_text_that_may_not_come(small: HSAConfig) -> None:
+    tokens = stream(make(small), some_tokens(30), 10**12)
+    assert len([next(tokens) for _ in range(4)]) == 4
+
+
 def test_a_prompt_that_is_no_text_is_refused(small: HSAConfig) -> None:
     with pytest.raises(InputError, match="not UTF-8"):
         list(stream_text(make(small), "\udcff", 1))  # how Python passes the argument byte ff on
