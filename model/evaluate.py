@@ -65,7 +65,9 @@ def evaluate_niah(
     Raises InputError for a length too short to put a needle out of reach.
     """
     if samples < 1 or distractors < 0:
-        raise InputError(f"samples = {samples}, distractors = {distractors}: too small")
+        raise InputError(
+            f"samples = {samples}, distractors = {distractors}: give at least 1 and at least 0"
+        )
     if scoring not in SCORINGS:
         raise InputError(f"scoring = {scoring!r}: allowed are {', '.join(SCORINGS)}")
     check_seed(seed)

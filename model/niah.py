@@ -54,6 +54,14 @@ class NiahTask:
         """Bytes of `?key=`."""
         return self.key_letters + 2
 
+    def check_length(self, length: int) -> None:
+        """Raises InputError if a training sequence of `length` cannot hold the task."""
+        shortest = self.needle_length + self.question_length + self.value_digits
+        if length < shortest:
+            raise InputError(
+                f"length = {length}: a needle and a question need {shortest}; give longer sequences"
+            )
+
     def train_batch(
         self, rng: np.random.Generator, batch: int, length: int
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -61,10 +69,8 @@ class NiahTask:
 
         weights[:, i] belongs to the prediction of token i + 1 from tokens 0 .. i.
         """
+        self.check_length(length)
         size = length + 1
-        shortest = self.needle_length + self.question_length + self.value_digits + 1
-        if size < shortest:
-            raise InputError(f"length = {length}: a needle and a question need {shortest - 1}")
         tokens = np.empty((batch, size), dtype=np.int64)
         weights = np.full((batch, size), self.noise_weight, dtype=np.float32)
         for row in range(batch):

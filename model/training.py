@@ -64,16 +64,25 @@ class TrainConfig:
     save_every: int = 500  # steps; the last step is always saved
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_tokens", "micro_tokens", "log_every", "eval_every"):
+        for name in (
+            "steps",
+            "batch_tokens",
+            "micro_tokens",
+            "log_every",
+            "eval_every",
+            "eval_tokens",
+            "save_every",
+        ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)}: give at least 1")
-        if self.save_every < 1 or self.eval_tokens < 1:
-            raise InputError("save_every and eval_tokens: give at least 1")
         check_seed(self.seed)
         if not 0 < self.lr < math.inf or not self.clip > 0:
             raise InputError(f"lr = {self.lr}, clip = {self.clip}: give finite numbers above 0")
         if not 0 <= self.warmup < 1 or not 0 <= self.lr_end <= 1 or not 0 <= self.synthetic <= 1:
-            raise InputError("warmup, lr_end and synthetic are shares: give numbers in 0 .. 1")
+            raise InputError(
+                f"warmup = {self.warmup}, lr_end = {self.lr_end}, synthetic = {self.synthetic} are "
+                "shares: give numbers in 0 .. 1, warmup below 1"
+            )
         if self.precision not in ("fp32", "bf16"):
             raise InputError(f"precision = {self.precision!r}: allowed are 'fp32', 'bf16'")
         if self.max_seconds is not None and not self.max_seconds > 0:
@@ -84,8 +93,11 @@ class TrainConfig:
         for _, length in self.stages:
             if not 1 <= length <= self.batch_tokens:
                 raise InputError(
-                    f"a stage of {length} tokens does not fit batch_tokens = {self.batch_tokens}"
+                    f"a stage of {length} tokens does not fit batch_tokens = {self.batch_tokens}: "
+                    "give at least 1 token, or more batch_tokens"
                 )
+            if self.synthetic > 0:
+                self.task.check_length(length)
 
     def length_at(self, share: float) -> int:
         """Sequence length at a share of the run."""

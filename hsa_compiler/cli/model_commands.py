@@ -215,7 +215,7 @@ def eval_niah(
     zero_hsa: Annotated[bool, typer.Option(help="Control: zero the HSA output.")] = False,
     distractors: Annotated[int, typer.Option(help="Needles with other keys.")] = 0,
     at_least: Annotated[
-        float | None, typer.Option(help="Exit with 1 if a length finds a smaller share.")
+        float | None, typer.Option(help="Exit with 1 if a length finds a smaller share, 0 .. 1.")
     ] = None,
     segment: Annotated[int, typer.Option(help="Prompt tokens per prefill call.")] = 8192,
     seed: Annotated[int, typer.Option(help="Of the prompts.")] = 1,
@@ -229,6 +229,8 @@ def eval_niah(
     from hsa_compiler.model.evaluate import evaluate_niah
     from hsa_compiler.model.training import TrainConfig
 
+    if at_least is not None and not 0 <= at_least <= 1:
+        raise InputError(f"at-least = {at_least}: give a share in 0 .. 1, such as 0.95")
     stored = open_checkpoint(checkpoint)
     task = validate(TrainConfig, stored.train, str(stored.path), "train").task
     model = stored.load_model(pick_device(device), pick_backend(backend))

@@ -142,7 +142,12 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 def test_bad_options_of_eval(run: Path, call: Call) -> None:
-    for option, value in (("--lengths", "a"), ("--samples", "0"), ("--scoring", "luck")):
+    for option, value in (
+        ("--lengths", "a"),
+        ("--samples", "0"),
+        ("--scoring", "luck"),
+        ("--at-least", "95"),
+    ):
         done = call("eval", "niah", "--checkpoint", run, option, value)
         assert done.exit_code == 2, done.error
 
