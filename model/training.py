@@ -57,22 +57,17 @@ class TrainConfig:
     synthetic: float = 0.0  # share of rows from the needle task
     task: NiahTask = field(default_factory=NiahTask)
     seed: int = 0
-    max_seconds: float | None = None  # the run, its schedules included, fits in this time
+    max_seconds: float | None = (
+        None  # of steps, schedules included; evaluating and saving come on top
+    )
     log_every: int = 10  # steps
     eval_every: int = 100  # steps; only with text
     eval_tokens: int = 65536
     save_every: int = 500  # steps; the last step is always saved
 
     def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "batch_tokens",
-            "micro_tokens",
-            "log_every",
-            "eval_every",
-            "eval_tokens",
-            "save_every",
-        ):
+        tokens = ("batch_tokens", "micro_tokens", "eval_tokens")
+        for name in ("steps", *tokens, "log_every", "eval_every", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)}: give at least 1")
         check_seed(self.seed)
@@ -222,7 +217,8 @@ class TrainRun:
         waiting: list[Tensor] = []
         logged_tokens, logged_seconds = self.progress.tokens, self.progress.seconds
         while self.share < 1 and not interrupt.asked:
-            started = time.perf_counter()
+            # As if the run had begun now and had not been stopped or evaluated in between.
+            began = time.perf_counter() - self.progress.seconds
             share = self.share
             # Half a step ahead: otherwise the first step would have a learning rate of 0.
             lr = c.lr_at(share + 0.5 / c.steps)
@@ -232,7 +228,10 @@ class TrainRun:
             loss, norm, tokens = self.step(length)
             waiting.append(loss)
             step = self.progress.step + 1
-            due = step % c.log_every == 0 or step == c.steps
+            seconds = time.perf_counter() - began
+            self.progress = Progress(step, self.progress.tokens + tokens, seconds)
+            # The last step is always logged: a short time budget may hold no tenth one.
+            due = step % c.log_every == 0 or self.share >= 1 or interrupt.asked
             mean = 0.0
             if due or step % c.save_every == 0:
                 mean = float(torch.stack(waiting).mean())  # waits for the device
@@ -241,8 +240,8 @@ class TrainRun:
                         f"step {step}: loss {mean}, gradient norm {float(norm)}: the run diverged "
                         f"with lr = {c.lr}; give a smaller one"
                     )
-            seconds = self.progress.seconds + time.perf_counter() - started
-            self.progress = Progress(step, self.progress.tokens + tokens, seconds)
+                seconds = time.perf_counter() - began
+                self.progress = dataclasses.replace(self.progress, seconds=seconds)
             if due:
                 waiting.clear()
                 last = {

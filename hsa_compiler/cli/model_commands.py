@@ -47,7 +47,8 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
     max_seconds: Annotated[
-        float | None, typer.Option(help="Stop after this time, schedules included.")
+        float | None,
+        typer.Option(help="Seconds of training steps; the schedules end then, too."),
     ] = None,
     seq_len: Annotated[
         str | None,

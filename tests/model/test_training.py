@@ -173,11 +173,14 @@ def test_decay_spares_norms_vectors_and_the_embedding(small: HSAConfig) -> None:
 
 
 def test_a_time_budget_ends_the_run(tmp_path: Path, small: HSAConfig) -> None:
-    config = dataclasses.replace(SHORT, steps=10**6, max_seconds=0.3)
+    config = dataclasses.replace(SHORT, steps=10**6, max_seconds=0.3, log_every=10**6)
     run = TrainRun(small, config, tmp_path, corpus=TEXT)
     run.train()
     assert run.share >= 1
     assert run.progress.step < 1000
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines if line["event"] == "step"]
+    assert steps[-1] == run.progress.step  # though no step was a multiple of `log_every`
 
 
 @pytest.mark.parametrize(
