@@ -6,7 +6,7 @@ The model is a plain `torch.nn.TransformerEncoder`, used causally. Every `nn.Mul
 it is replaced by a module that keeps the same weights and attends to the token's own chunk
 (a small dense part) and to the top-k past chunks, found by mean-pooled keys as landmarks, in one
 joint softmax. While top-k covers all past chunks the result is dense attention; with a smaller
-top-k the cost per token no longer grows with the length.
+top-k a token attends to no more keys as the length grows; it scores one more landmark per chunk.
 """
 
 from __future__ import annotations
