@@ -15,7 +15,7 @@ from torch import Tensor
 from hsa_compiler.errors import InputError
 from hsa_compiler.model.niah import NiahTask
 
-#: Token ids above the 256 bytes.
+#: Token ids above the 256 bytes. Only EOS, between files, occurs in training data.
 BOS, EOS, PAD = 256, 257, 258
 
 #: The last share of a corpus is never trained on.

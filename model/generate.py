@@ -13,7 +13,7 @@ from torch import Tensor
 from hsa_compiler.errors import InputError
 from hsa_compiler.model.cache import Cache
 from hsa_compiler.model.config import check_seed
-from hsa_compiler.model.data import BOS, EOS
+from hsa_compiler.model.data import EOS, PAD
 from hsa_compiler.model.hsa_ultralong import HSAUltraLong
 
 #: Tokens per prefill call: memory of a prefill is the cache plus this much of activations.
@@ -88,10 +88,11 @@ def choose(logits: Tensor, temperature: float, top_p: float, generator: torch.Ge
 def stream_text(model: HSAUltraLong, prompt: str, max_new: int, **options: Any) -> Iterator[str]:
     """Continue a text with a byte-vocabulary model; ends at EOS or after `max_new` bytes.
 
-    Yields text as soon as its UTF-8 bytes are complete; what is no text becomes U+FFFD.
+    Yields text as soon as its UTF-8 bytes are complete; what is no text becomes U+FFFD. After an
+    empty prompt a new file begins.
     Options are those of `stream`.
     """
-    if not 256 < model.config.vocab_size < 1024:
+    if not PAD < model.config.vocab_size < 1024:
         raise InputError(
             f"this model has a vocabulary of {model.config.vocab_size}, not bytes: its tokenizer "
             "is not part of this package; use `stream` on token ids"
@@ -100,7 +101,7 @@ def stream_text(model: HSAUltraLong, prompt: str, max_new: int, **options: Any) 
         data = prompt.encode("utf-8")
     except UnicodeEncodeError as err:
         raise InputError(f"the prompt is not UTF-8 text: {err}; give it in UTF-8") from err
-    ids = list(data) or [BOS if model.config.vocab_size > BOS else 0]
+    ids = list(data) or [EOS]  # what comes before a file in training
     device = next(model.parameters()).device
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for token in stream(model, torch.tensor([ids], device=device), max_new, **options):

@@ -98,6 +98,18 @@ def test_memory_is_not_taken_for_text_that_may_not_come(small: HSAConfig) -> Non
     assert len([next(tokens) for _ in range(4)]) == 4
 
 
+def test_an_empty_prompt_begins_a_file(small: HSAConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = []
+
+    def scripted(_: object, prompt: Tensor, *__: object, **___: object) -> list[Tensor]:
+        prompts.append(prompt.tolist())
+        return []
+
+    monkeypatch.setattr("hsa_compiler.model.generate.stream", scripted)
+    assert list(stream_text(make(small), "", 1)) == []
+    assert prompts == [[[EOS]]]
+
+
 def test_a_prompt_that_is_no_text_is_refused(small: HSAConfig) -> None:
     with pytest.raises(InputError, match="not UTF-8"):
         list(stream_text(make(small), "\udcff", 1))  # how Python passes the argument byte ff on
