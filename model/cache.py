@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hsa_compiler.errors import InputError
 from hsa_compiler.model.config import HSAConfig
 
 
@@ -59,6 +60,16 @@ class Cache:
         self.chunk_v = GrowingBuffer(chunks * config.chunk_size)  # [B, C*S, H, D]
         self.landmarks = GrowingBuffer(chunks)  # [B, C, Hr, Dr]
         self.ring: Tensor | None = None  # [B, < S, width], hidden states of the incomplete chunk
+
+    def check(self, config: HSAConfig, batch: int) -> None:
+        """Raises InputError unless `batch` sequences of such a model can go on from here."""
+        if config != self.config:
+            raise InputError("the cache is one of another configuration: use Cache(model.config)")
+        if self.ring is not None and self.ring.shape[0] != batch:
+            raise InputError(
+                f"the cache holds {self.ring.shape[0]} sequences, the tokens {batch}: give as "
+                "many, or a new cache"
+            )
 
     def extend_window(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Put the stored keys and values before new ones [B, L, H, D] and keep the last W."""

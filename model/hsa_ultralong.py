@@ -351,13 +351,16 @@ class HSAUltraLong(nn.Module):
 
         With a cache the tokens continue the sequences it has seen, and it is brought up to date.
         `zero_hsa` replaces what the HSA layers retrieve by zeros: the control that shows what
-        the model can do by its windows alone. Raises InputError for tokens of another shape.
+        the model can do by its windows alone. Raises InputError for tokens of another shape,
+        or a cache of other sequences.
         """
         c = self.config
         if tokens.ndim != 2 or tokens.shape[1] == 0:
             raise InputError(f"tokens have shape {tuple(tokens.shape)}: give [batch, length >= 1]")
-        if cache is not None and torch.is_grad_enabled():
-            raise InputError("a cache is for inference: use torch.inference_mode()")
+        if cache is not None:
+            if torch.is_grad_enabled():
+                raise InputError("a cache is for inference: use torch.inference_mode()")
+            cache.check(c, tokens.shape[0])
         length, start = tokens.shape[1], cache.position if cache is not None else 0
         past = min(start, c.window)
         x = self.embedding(tokens)

@@ -76,6 +76,16 @@ def test_a_cache_is_refused_while_gradients_are_recorded(small: HSAConfig) -> No
         make(small)(some_tokens(4), cache=Cache(small))
 
 
+def test_a_cache_of_something_else_is_refused(small: HSAConfig) -> None:
+    model, cache = make(small), Cache(small)
+    with torch.inference_mode():
+        with pytest.raises(InputError, match="another configuration"):
+            model(some_tokens(4), cache=Cache(dataclasses.replace(small, window=5)))
+        model(some_tokens(4), cache=cache)
+        with pytest.raises(InputError, match="2 sequences, the tokens 3"):
+            model(some_tokens(4, batch=3), cache=cache)
+
+
 def test_sampling_stays_in_the_nucleus_and_follows_its_seed() -> None:
     logits = torch.tensor([[0.0, 5.0, 4.9, -9.0]]).expand(400, 4)
     picks = choose(logits, 1.0, 0.9, torch.Generator().manual_seed(0))
