@@ -43,7 +43,8 @@ def train(
     ),
     preset: Annotated[str | None, typer.Option(help="tiny, the default, or 345m.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Model configuration (JSON) instead of a preset.")
+        Path | None,
+        typer.Option(help="Model configuration (JSON); the preset then gives only the recipe."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
     max_seconds: Annotated[
@@ -99,7 +100,9 @@ def train(
     changes = {name: value for name, value in wanted.items() if value is not None}
     corpus = None if data == "synthetic" else ByteCorpus.read(Path(data))
     kernels = pick_backend(backend) if backend is not None else None
-    model = HSAConfig.load(config) if config is not None else preset_config(preset or "tiny")
+    model = preset_config(preset or "tiny")
+    if config is not None:
+        model = HSAConfig.load(config)
     if resume:
         run = TrainRun.resume(out, corpus=corpus, device=where, backend=kernels, **changes)
         stored = run.model.config

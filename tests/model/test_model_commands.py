@@ -119,6 +119,7 @@ def test_eval_niah_counts_and_checks(run: Path, call: Call) -> None:
     [
         (["train", "--data", "nowhere", "--out", "x"], "nowhere: no such file"),
         (["train", "--data", "synthetic", "--out", "x", "--preset", "8b"], "unknown preset '8b'"),
+        (["train", "--data", "synthetic", "--config", "x", "--preset", "8b"], "unknown preset"),
         (["train", "--data", "synthetic", "--out", "x", "--seq-len", "big"], "seq-len 'big'"),
         (["train", "--data", "synthetic", "--out", "x", "--device", "tpu"], "device 'tpu'"),
         (["train", "--data", "synthetic", "--out", "x", "--backend", "c"], "backend 'c'"),
