@@ -203,11 +203,11 @@ def generate(
         segment=segment,
     )
     first = next(pieces, "")  # a bad option shows before anything is written
-    sys.stdout.write(prompt)
-    for piece in itertools.chain([first], pieces):
-        sys.stdout.write(piece)
+    # A terminal of another encoding shows "?" for what it cannot: a model may write anything.
+    encoding = sys.stdout.encoding or "utf-8"
+    for piece in itertools.chain([prompt, first], pieces, ["\n"]):
+        sys.stdout.write(piece.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
-    sys.stdout.write("\n")
 
 
 @eval_app.command("niah")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -99,6 +101,15 @@ def test_generate_continues_the_prompt(run: Path, call: Call) -> None:
         "generate", "--checkpoint", run, "--prompt", "the quick", "--max-new", 20, "--seed", 1
     )
     assert first.output == again.output != other.output
+
+
+def test_generate_writes_what_the_terminal_can_show(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    assert main(["generate", "--checkpoint", str(run), "--prompt", "né", "--max-new", "1"]) == 0
+    assert raw.getvalue().startswith(b"n?")
 
 
 def test_eval_niah_counts_and_checks(run: Path, call: Call) -> None:
