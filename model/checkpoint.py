@@ -139,7 +139,7 @@ def save(
     for left in run.glob(".step-*"):  # by a run that was killed while it saved
         shutil.rmtree(left, ignore_errors=True)
     try:
-        with writing(run):
+        with _writing(run):
             _write(work, model, train, optimizer, progress)
             shutil.rmtree(final, ignore_errors=True)
             os.replace(work, final)
@@ -151,8 +151,21 @@ def save(
     return final
 
 
+def append_record(run: Path, record: dict[str, Any]) -> None:
+    """Add a line to the log of a run. Raises WriteError if it cannot be written."""
+    with _writing(run):
+        run.mkdir(parents=True, exist_ok=True)
+        with (run / "log.jsonl").open("a+b") as file:
+            # A line that a kill or a full disk tore would spoil this one, too.
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - (1 << 16)))
+            tail = file.read()
+            file.truncate(end - len(tail) + tail.rfind(b"\n") + 1)
+            file.write(json.dumps(record).encode() + b"\n")
+
+
 @contextmanager
-def writing(run: Path) -> Iterator[None]:
+def _writing(run: Path) -> Iterator[None]:
     """Raise what stops a write inside it as WriteError, which names the run's folder."""
     try:
         yield

@@ -10,7 +10,6 @@ A folder holds `log.jsonl` (one JSON object a line) and the checkpoints of `chec
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import signal
 import threading
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hsa_compiler.errors import InputError
-from hsa_compiler.model.checkpoint import Progress, open_checkpoint, save, writing
+from hsa_compiler.model.checkpoint import Progress, append_record, open_checkpoint, save
 from hsa_compiler.model.config import Backend, HSAConfig, check_seed, validate
 from hsa_compiler.model.data import PAD, Batches, ByteCorpus, bigram_loss
 from hsa_compiler.model.hsa_ultralong import HSAUltraLong
@@ -190,10 +189,7 @@ class TrainRun:
         """
 
         def log(entry: dict[str, Any]) -> dict[str, Any]:
-            with writing(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(entry) + "\n")
+            append_record(self.folder, entry)
             if report is not None:
                 report(entry)
             return entry

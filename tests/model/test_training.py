@@ -230,6 +230,14 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path, small: HSAConfig) -> 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "step-00000001"]
 
 
+def test_a_torn_line_of_the_log_is_cut_off(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    for before in (b"", b'{"a": 1}\n'):
+        log.write_bytes(before + b'{"b": ')
+        checkpoint.append_record(tmp_path, {"c": 3})
+        assert log.read_bytes() == before + b'{"c": 3}\n'
+
+
 def test_a_finished_run_is_not_saved_again(
     tmp_path: Path, small: HSAConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
