@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 import psutil
 from filelock import FileLock
+from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -24,6 +25,8 @@ from hsa_compiler.errors import InputError
 
 #: A RUNNING trial of another machine, whose process cannot be asked, is stale after this long.
 STALE_SECONDS = 3600.0
+#: How every record of a journal begins; fewer bytes are what a kill left of the first one.
+JOURNAL_START = b'{"op_code":'
 
 
 class JournalLock:
@@ -49,21 +52,50 @@ class JournalLock:
 def open_storage(spec: str) -> BaseStorage:
     """A storage from a journal's path, ``journal://PATH`` or any URL that Optuna takes.
 
-    Raises InputError when the journal's folder cannot be made or the URL is refused.
+    Raises InputError when the journal's folder cannot be made, the URL is refused, or what is
+    there already is no journal or a damaged one; such a file is left as it is.
     """
     if "://" in spec and not spec.startswith("journal://"):
         try:
             return optuna.storages.get_storage(spec)
-        except (ValueError, ImportError, SQLAlchemyError) as err:
+        except (ValueError, ImportError, RuntimeError, OptunaError, SQLAlchemyError) as err:
             raise InputError(f"--storage {spec!r}: {err}") from err
     path = Path(spec.removeprefix("journal://")).expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        require_journal(path, spec)
         lock = JournalLock(path)
         drop_torn_line(path, lock)
         return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]
+    except InputError:
+        raise
     except OSError as err:
         raise InputError(f"--storage {spec!r}: cannot open the journal: {err}") from err
+    except (ValueError, LookupError, TypeError, AssertionError, OptunaError) as err:
+        # What Optuna's replay meets in a record that is damaged, or missing before this one.
+        raise InputError(
+            f"--storage {spec!r}: the journal is damaged ({type(err).__name__}: {err}); move the "
+            "file away to start anew, or name another one"
+        ) from err
+
+
+def require_journal(path: Path, spec: str) -> None:
+    """Raise InputError unless the file is absent, empty or starts as Optuna's journals do.
+
+    Comes before anything is written: the repair of a torn line would cut off the end of a user's
+    own file, and a run would append to it.
+    """
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise InputError(f"--storage {spec!r} is not a file: give a journal's path or a URL")
+    with path.open("rb") as file:
+        head = file.read(len(JOURNAL_START))
+    if not JOURNAL_START.startswith(head):
+        raise InputError(
+            f"--storage {spec!r} is a file of something else, not Optuna's journal: give the path "
+            "of a journal or of a new file"
+        )
 
 
 def drop_torn_line(path: Path, lock: JournalLock) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import statistics
 from pathlib import Path
 
@@ -174,6 +176,43 @@ def test_a_storage_that_cannot_be_opened_is_an_input_error(tmp_path: Path) -> No
         open_storage(str(tmp_path / "file" / "journal"))
     with pytest.raises(InputError, match="--storage 'nonsense://x'"):
         open_storage("nonsense://x")
+
+
+@pytest.mark.parametrize(
+    "content", [b"a line\nthe last one", b"no line break", b'{"a": 1}\n', b"[]"]
+)
+def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="a file of something else, not Optuna's journal"):
+        open_storage(str(path))
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(InputError, match="is not a file"):
+        open_storage(str(tmp_path))
+
+
+def test_a_damaged_journal_is_an_input_error(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    open_study(open_storage(str(path)), "attend/x", resume=False)
+    good = path.read_bytes()
+    for bad in (b"garbage\n", b'{"op_code":77}\n', b'{"op_code":4}\n', b"\xff\xfe\n"):
+        path.write_bytes(good + bad + good)
+        with pytest.raises(InputError, match=r"the journal is damaged .*move the file away"):
+            open_storage(str(path))
+        assert path.read_bytes() == good + bad + good
+    path.write_bytes(b'{"op_c')
+    assert open_study(open_storage(str(path)), "attend/x", resume=True).earlier == 0
+
+
+def test_a_database_of_something_else_is_an_input_error(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as database:
+        database.execute("create table version_info (a int)")
+        database.commit()
+    (tmp_path / "text.db").write_text("no database")
+    for name in ("other.db", "text.db"):
+        with pytest.raises(InputError, match="--storage 'sqlite:"):
+            open_storage(f"sqlite:///{tmp_path / name}")
 
 
 def test_any_optuna_storage_serves(tmp_path: Path) -> None:
