@@ -15,6 +15,7 @@ import typer
 
 from hsa_compiler.cli.model_commands import pick_device
 from hsa_compiler.cli.output import print_json
+from hsa_compiler.errors import InputError
 
 
 def autotune(
@@ -46,10 +47,11 @@ def autotune(
         ),
     ] = False,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
+            metavar="PATH",
             help="Folder of the tuned configs; by default tuned_configs/ in a checkout, else the "
-            "user's config folder."
+            "user's config folder.",
         ),
     ] = None,
     sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
@@ -69,6 +71,10 @@ def autotune(
 
     one_of("--l2", l2, ("cold", "warm"))
     one_of("--sampler", sampler, tuple(SAMPLERS))
+    for name, given in (("--out", out), ("--storage", storage)):
+        # A shell's unset variable; as a folder it would be the one the user happens to be in.
+        if given is not None and not given.strip():
+            raise InputError(f"{name} is empty: give a path, or leave the option out")
     where = pick_device(device)
     budget = find_effort(effort)
     names = tuple(name.strip() for name in kernels.split(",") if name.strip())
@@ -80,7 +86,7 @@ def autotune(
         locality=locality,
         storage=storage,
         resume=resume,
-        out=out,
+        out=None if out is None else Path(out).expanduser(),
         seed=seed,
         sampler=sampler,
         warm_l2=l2 == "warm",

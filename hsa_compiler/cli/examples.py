@@ -17,6 +17,7 @@ from hsa_compiler.ir.programs import (
     retrieve_program,
 )
 from hsa_compiler.ir.spec import NORMALIZATIONS
+from hsa_compiler.runtime.validate import is_whole
 
 DTYPES = ("bf16", "fp16", "fp32")
 
@@ -60,12 +61,14 @@ class Shape:
             name, equals, value = pair.partition("=")
             if not equals or name not in known:
                 raise InputError(f"--shape {pair!r}: give NAME=VALUE with {', '.join(known)}")
+            if name in values:
+                raise InputError(f"--shape {text!r}: {name} is given twice")
             if known[name] == "str":
                 values[name] = value
-            elif value.isdigit() and int(value) > 0:
+            elif is_whole(value) and int(value) > 0:
                 values[name] = int(value)
             else:
-                raise InputError(f"--shape {pair!r}: {name} must be a positive number")
+                raise InputError(f"--shape {pair!r}: {name} must be a positive whole number")
         return cls(**values).checked()  # type: ignore[arg-type]
 
     def checked(self) -> Shape:

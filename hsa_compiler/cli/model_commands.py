@@ -271,11 +271,15 @@ def pick_device(name: str) -> str:
     """``auto`` is the GPU if there is one. Raises InputError for a device that is not there."""
     import torch
 
+    from hsa_compiler.runtime.validate import is_whole
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+    kind, colon, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not is_whole(index)):
         raise InputError(f"device {name!r}: give auto, cpu, cuda or cuda:N")
+    if kind == "cpu" and int(index or 0) > 0:
+        raise InputError(f"device {name!r}: all CPUs are one device, cpu")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {name!r}: there are {torch.cuda.device_count()} GPUs here")
     return name

@@ -20,6 +20,7 @@ from hsa_compiler.cli.output import print_json
 from hsa_compiler.configs import choose
 from hsa_compiler.errors import InputError
 from hsa_compiler.ir import KernelGroup, differentiate, fuse_groups
+from hsa_compiler.runtime.validate import is_whole
 from hsa_compiler.schedules import hardware, space
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
 from hsa_compiler.schedules.schedule import KERNELS, Schedule
@@ -104,7 +105,7 @@ def _target(text: str, stage: str) -> Target:
 
             return host_target()
         cpu, _, threads = rest.partition(":")
-        if threads and not threads.isdigit():
+        if threads and not (is_whole(threads) and int(threads) > 0):
             raise InputError(f"--target {text!r}: {threads!r} is not a number of threads")
         return Target("tvm", cpu, int(threads or 1))
     arch = rest or _gpu_arch()
@@ -184,8 +185,10 @@ def _knobs(text: str) -> dict[str, int | str | bool]:
             raise InputError(
                 f"--schedule {text!r}: give auto, generic, planned or knobs such as warps=4"
             )
+        if name in knobs:
+            raise InputError(f"--schedule {text!r}: {name} is given twice")
         words: dict[str, int | str | bool] = {"true": True, "false": False}
-        knobs[name] = int(value) if value.isdigit() else words.get(value.lower(), value)
+        knobs[name] = int(value) if is_whole(value) else words.get(value.lower(), value)
     return knobs
 
 

@@ -28,6 +28,12 @@ def one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
         raise InputError(f"{name}={value!r}: give one of {', '.join(map(repr, allowed))}")
 
 
+def is_whole(text: str) -> bool:
+    """Whether a user's text is a whole number of at most 18 plain digits: others, such as a
+    superscript, are digits to `str.isdigit` but not to `int`."""
+    return text.isascii() and text.isdigit() and len(text) <= 18
+
+
 def at_least(name: str, value: int, low: int) -> None:
     """Raise unless the whole number `value` is `low` or larger."""
     if isinstance(value, bool) or not isinstance(value, int | torch.SymInt):

@@ -32,6 +32,8 @@ from hsa_compiler.tuner.tune import Plan, tune
 from hsa_compiler.tuner.worker import Worker
 from hsa_compiler.tuner.workload import Task
 
+#: Seeds are below this; NumPy takes 32 bits, and a resumed search adds what was tried.
+SEEDS = 2**31
 KERNEL_BENCH = "hsa_compiler.tuner.kernel_bench:KernelBench"
 
 
@@ -64,6 +66,8 @@ class Request:
             raise InputError(
                 f"unknown kernels {', '.join(unknown)}: choose from {', '.join(KERNELS)}"
             )
+        if not 0 <= self.seed < SEEDS:
+            raise InputError(f"seed {self.seed}: give a whole number from 0 to {SEEDS - 1}")
         if self.locality not in locality.KINDS:
             raise InputError(
                 f"unknown locality {self.locality!r}: choose from {', '.join(locality.KINDS)}"

@@ -63,13 +63,14 @@ class Shape:
         self._default("Hi", index_heads)
         self._default("Hw", weight_heads)
         for few, many in (("Hm", "Hr"), ("Hi", "Hr"), ("Hr", "Hw"), ("Hw", "Hq")):
-            if getattr(self, many) % getattr(self, few) and getattr(self, few) % getattr(
-                self, many
-            ):
+            if getattr(self, many) % getattr(self, few):
                 raise InputError(
-                    f"shape {self.name}: {few}={getattr(self, few)} and "
-                    f"{many}={getattr(self, many)}: one must divide the other"
+                    f"shape {self.name}: {few}={getattr(self, few)} must divide "
+                    f"{many}={getattr(self, many)}"
                 )
+        slots = self.B * self.L * max(self.Hi, self.Hw) * self.K
+        validate.countable(f"shape {self.name}: B * L * heads * K", slots)
+        validate.countable(f"shape {self.name}: B * Lkv", self.B * self.Lkv)
         if self.C < 1:
             raise InputError(f"shape {self.name}: Lkv={self.Lkv} holds no chunk of S={self.S}")
 
@@ -150,16 +151,20 @@ def parse_shape(text: str, dtype: str = "bf16") -> Shape:
         return SHAPES[text]
     fields = {field.name for field in dataclasses.fields(Shape)} - {"name"}
     given: dict[str, Any] = {"dtype": dtype}
+    named: set[str] = set()
     for part in text.split(","):
         name, _, value = (piece.strip() for piece in part.partition("="))
         if name not in fields:
             raise InputError(
                 f"shape {text!r}: {name!r} is no size; known: {', '.join(sorted(fields))}"
             )
+        if name in named:
+            raise InputError(f"shape {text!r}: {name} is given twice")
+        named.add(name)
         if name in ("dtype", "normalize"):
             given[name] = value
             continue
-        if not value.isdigit():
+        if not validate.is_whole(value):
             raise InputError(f"shape {text!r}: {name}={value!r}: give a whole number")
         given[name] = int(value)
     missing = [name for name in ("L", "Hq", "H", "D", "S", "K") if name not in given]

@@ -78,7 +78,11 @@ def test_text_is_a_python_file_with_a_comment_on_top(capsys: pytest.CaptureFixtu
         (["--stage", "asm"], "no stage 'asm'"),
         (["--shape", "Hq=6,H=4"], "H=4 must divide Hq=6 in hsa"),
         (["--shape", "Q=3"], "give NAME=VALUE with B, L, Lkv"),
-        (["--shape", "L=x"], "L must be a positive number"),
+        (["--shape", "L=x"], "L must be a positive whole number"),
+        (["--shape", "L=²"], "L must be a positive whole number"),
+        (["--shape", "L=64,L=128"], "L is given twice"),
+        (["--stage", "tile", "--target", "tvm:znver4:²"], "'²' is not a number of threads"),
+        (["--stage", "tile", "--target", "tvm:znver4:0"], "'0' is not a number of threads"),
         (["--shape", "dtype=fp8"], "one of bf16, fp16, fp32"),
         (["--shape", "normalize=none"], "stick_breaking"),
         (["--stage", "tile", "--target", "metal"], "give triton:sm_90, tvm or tvm:CPU:THREADS"),
@@ -91,6 +95,14 @@ def test_text_is_a_python_file_with_a_comment_on_top(capsys: pytest.CaptureFixtu
         (
             ["--stage", "tile", "--kernel", "weigh", "--schedule", "warps=3"],
             "warps=3; allowed: 1, 2, 4, 8",
+        ),
+        (
+            ["--stage", "tile", "--kernel", "weigh", "--schedule", "warps=²"],
+            "warps='²'; allowed: 1, 2, 4, 8",
+        ),
+        (
+            ["--stage", "tile", "--kernel", "weigh", "--schedule", "warps=4,warps=8"],
+            "warps is given twice",
         ),
         (
             ["chunk_attention", "--stage", "tile", "--kernel", "select"],

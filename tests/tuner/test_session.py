@@ -215,6 +215,9 @@ def test_bad_requests_say_what_is_allowed(tmp_path: Path) -> None:
         request(tmp_path, kernels=("attention",))
     with pytest.raises(InputError, match="unknown effort 'huge': choose from quick"):
         request(tmp_path, effort="huge")
+    for seed in (-1, 2**31):
+        with pytest.raises(InputError, match=f"seed {seed}: give a whole number from 0 to"):
+            request(tmp_path, seed=seed)
     with pytest.raises(InputError, match="unknown locality 'x'"):
         request(tmp_path, locality="x")
     joint = SHAPE.resized(normalize="joint")

@@ -89,6 +89,14 @@ def test_a_failed_kernel_ends_with_1_and_bad_input_with_2(
     assert main(arguments(tmp_path, "--device", "cuda:99")) == 2
     assert main(arguments(tmp_path, "--sampler", "x")) == 2
     assert main(arguments(tmp_path, "--l2", "tepid")) == 2
+    for device in ("cpu:", "cpu:1", "cpu:99999999999999999999", "cuda:", "cuda:²", "cuda:-1"):
+        capsys.readouterr()
+        assert main(arguments(tmp_path, "--device", device)) == 2
+        assert f"device '{device}': " in capsys.readouterr().err
+    for option in ("--out", "--storage"):
+        capsys.readouterr()
+        assert main(arguments(tmp_path, option, "")) == 2
+        assert f"{option} is empty: give a path" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
