@@ -57,11 +57,11 @@ def serve(connection: Connection, bench: Bench) -> None:
             reply = getattr(bench, request)(*arguments, *extra)
         except Exception as error:  # any failure of a candidate is an answer, not our end
             kind, fatal = failure_kind(error, stage[0])
-            text = (
-                str(error)
-                if isinstance(error, HSAError | IllegalSchedule)
-                else ("".join(traceback.format_exception(error)))
-            )
+            text = str(error)
+            if not isinstance(error, HSAError | IllegalSchedule):
+                # The cause comes first: displays cut the text off.
+                lines = traceback.format_exception(error)
+                text = "".join([f"{type(error).__name__}: {error}\n", *lines])
             connection.send(("failed", (kind, text, fatal)))
             if fatal:
                 return

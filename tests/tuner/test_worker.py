@@ -53,7 +53,7 @@ def test_failures_that_leave_the_worker_alive(worker: Worker) -> None:
     assert fail(worker, 4).kind == "wrong_result"
     bug = fail(worker, 16)
     assert bug.kind == "run_error"
-    assert "ZeroDivisionError: a bug in a kernel" in str(bug)
+    assert str(bug).startswith("ZeroDivisionError: a bug in a kernel\nTraceback ")
     assert fail(worker, 32).kind == "illegal_shared_memory"
     assert works(worker)
     assert worker.starts == starts
