@@ -156,6 +156,8 @@ def main(arguments: Sequence[str]) -> int:
             f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True
         )
         return 2
+    except KeyboardInterrupt:
+        return 130  # while a command was still being imported; Click ends a running one likewise
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     return 0

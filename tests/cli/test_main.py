@@ -58,6 +58,17 @@ def test_an_expected_error_is_one_line_without_a_traceback(
     assert captured.out == ""
 
 
+def test_ctrl_c_while_a_command_is_imported_is_130(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hsa_compiler.cli.main._load", stop)
+    assert main(["show"]) == 130
+    assert capsys.readouterr().err == ""
+
+
 def test_help_imports_neither_torch_nor_a_compiler() -> None:
     code = (
         "import sys\n"
