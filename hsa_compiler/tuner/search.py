@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,6 +77,8 @@ class Search:
         space: axes and legality.
         study: where trials are recorded; its earlier trials count against the budget.
         starts: tried first, in this order; illegal ones are skipped.
+        needed: those of them without whose time nothing can ship: measured here also when they
+            were abandoned, or are in flight in another process.
         rank: orders points by promise when all of them are enumerated.
     """
 
@@ -86,6 +88,7 @@ class Search:
         study: optuna.Study,
         *,
         starts: Sequence[Schedule] = (),
+        needed: Collection[Schedule] = (),
         trials: int,
         sampler: str = "tpe",
         seed: int = 0,
@@ -102,7 +105,7 @@ class Search:
         self._causes: dict[Schedule, tuple[str, str]] = {}
         self._finished: list[Finished] = []
         self._tried: set[Schedule] = set()
-        retry = self._read_history()
+        retry = self._read_history(needed)
         self._proposer = make_proposer(sampler, space, seed + len(self._tried))
         self._rng = random.Random(seed + len(self._tried))
         self._planned = deque([*retry, *(start for start in starts if space.is_legal(start))])
@@ -112,8 +115,9 @@ class Search:
             self.enumerating = True
             self._planned.extend(rank(points) if rank else points)
 
-    def _read_history(self) -> list[Schedule]:
-        """Take in the study's trials; close stale ones; return candidates to retry once."""
+    def _read_history(self, needed: Collection[Schedule]) -> list[Schedule]:
+        """Take in the study's trials; close stale ones; return candidates to retry: once, or as
+        often as it takes those that are `needed`."""
         attempts: Counter[Schedule] = Counter()
         done: set[Schedule] = set()
         for trial in self._study.get_trials(deepcopy=False):
@@ -121,7 +125,8 @@ class Search:
             if schedule is None:
                 continue
             if is_stale(trial, time.time()):
-                self._study.tell(trial.number, state=TrialState.FAIL)
+                # Another process that resumes at the same time may have closed it just now.
+                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
                 attempts[schedule] += 1
             elif trial.state is TrialState.COMPLETE and trial.value is not None:
                 done.add(schedule)
@@ -134,9 +139,13 @@ class Search:
                 )
             elif trial.state is TrialState.FAIL:
                 attempts[schedule] += 1
-            else:
+            elif schedule not in needed:
                 done.add(schedule)  # in flight in another live process
-        again = [s for s, count in attempts.items() if s not in done and count <= RETRIES]
+        again = [
+            schedule
+            for schedule, count in attempts.items()
+            if schedule not in done and (count <= RETRIES or schedule in needed)
+        ]
         self._tried = done | (set(attempts) - set(again))
         for schedule in self._tried - done:
             self._note_failure(schedule, "abandoned", "was in flight when two runs ended")

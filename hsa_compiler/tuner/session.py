@@ -246,6 +246,7 @@ def _one(
         plan.space,
         opened.study,
         starts=plan.starts,
+        needed=plan.defaults,
         trials=limits.trials,
         sampler=request.sampler,
         seed=request.seed,

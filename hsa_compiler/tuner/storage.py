@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import psutil
 from filelock import FileLock
-from optuna.exceptions import OptunaError
+from optuna.exceptions import DuplicatedStudyError, OptunaError
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -152,8 +152,15 @@ def open_study(storage: BaseStorage, base: str, resume: bool) -> OpenedStudy:
         last = optuna.load_study(study_name=runs[-1][1], storage=storage)
         earlier = sum(trial.state.is_finished() for trial in last.get_trials(deepcopy=False))
     number = runs[-1][0] + 1 if runs else 1
-    study = optuna.create_study(study_name=f"{base}#{number}", storage=storage)
-    return OpenedStudy(study, False, earlier)
+    while True:
+        try:
+            study = optuna.create_study(study_name=f"{base}#{number}", storage=storage)
+        except DuplicatedStudyError:  # by another process, since the names were read
+            if resume:
+                return open_study(storage, base, resume)
+            number += 1
+        else:
+            return OpenedStudy(study, False, earlier)
 
 
 def _run_number(name: str, base: str) -> int | None:

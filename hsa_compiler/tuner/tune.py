@@ -81,6 +81,11 @@ class Plan:
         return self.order[0] if self.order else None
 
     @property
+    def defaults(self) -> tuple[Schedule, ...]:
+        """What a winner has to beat: `generic` and, where it exists, `planned`."""
+        return (self.generic,) if self.planned is None else (self.generic, self.planned)
+
+    @property
     def starts(self) -> list[Schedule]:
         """What is tried first."""
         return [self.generic, *self.order[:BEST_OF_MODEL]]
@@ -144,9 +149,8 @@ def _search(
 ) -> None:
     now = time.monotonic()
     until = now + (deadline - now) * effort.search_share
-    defaults = {plan.generic, plan.planned} - {None}
     while time.monotonic() < until or any(
-        schedule is not None and not search.was_tried(schedule) for schedule in defaults
+        not search.was_tried(schedule) for schedule in plan.defaults
     ):
         candidate = search.next()
         if candidate is None:

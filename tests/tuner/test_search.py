@@ -138,6 +138,21 @@ def test_an_interrupted_candidate_is_retried_once(tmp_path: Path) -> None:
     assert PLANNED not in run(search)
 
 
+def test_what_must_be_measured_is_retried_until_it_is() -> None:
+    study = optuna.create_study()
+    for _ in range(4):
+        search = Search(small_space(), study, starts=[PLANNED], needed=[PLANNED], trials=30)
+        candidate = search.next()
+        assert candidate is not None
+        assert candidate.schedule == PLANNED
+        search.interrupt(candidate)
+    first = Search(small_space(), study, starts=[PLANNED], needed=[PLANNED], trials=30)
+    first.next()  # in flight, and this process lives
+    second = Search(small_space(), study, starts=[PLANNED], needed=[PLANNED], trials=30)
+    assert run(second)[0] == PLANNED
+    assert second.failures == {}
+
+
 def test_a_trial_of_a_live_process_is_left_alone() -> None:
     study = optuna.create_study()
     first = Search(small_space(), study, starts=[PLANNED], trials=30)
@@ -157,6 +172,22 @@ def test_runs_of_one_study_are_numbered_and_only_resume_continues(tmp_path: Path
     assert (second.earlier, second.study.study_name) == (3, "attend/x#2")
     third = open_study(storage, "attend/x", resume=True)
     assert (third.resumed, third.study.study_name) == (True, "attend/x#2")
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_two_processes_may_start_the_same_run_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+) -> None:
+    storage = open_storage(str(tmp_path / "journal"))
+    open_study(storage, "attend/x", resume=False)
+    names = optuna.get_all_study_names
+    stale: list[list[str]] = [[]]  # read before the other process made its study
+    monkeypatch.setattr(
+        optuna, "get_all_study_names", lambda store: stale.pop() if stale else names(store)
+    )
+    opened = open_study(storage, "attend/x", resume=resume)
+    assert opened.resumed is resume
+    assert opened.study.study_name == ("attend/x#1" if resume else "attend/x#2")
 
 
 def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
