@@ -99,7 +99,8 @@ class Schedule:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             choices = field.metadata["choices"]
-            if value not in choices or isinstance(value, bool) != isinstance(choices[0], bool):
+            # True == 1 == 1.0, but only one of them is what a generated source may hold.
+            if value not in choices or type(value) is not type(choices[0]):
                 raise IllegalSchedule(
                     "knob", f"{field.name}={value!r}; allowed: {', '.join(map(repr, choices))}"
                 )

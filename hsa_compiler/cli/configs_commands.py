@@ -163,7 +163,11 @@ def _faults(path: Path, config: KernelConfig) -> list[str]:
     faults = []
     if path.parent.name != config.device.slug:
         faults.append(f"device.slug: {config.device.slug!r} in folder {path.parent.name!r}")
+    seen: dict[Any, int] = {}
     for index, entry in enumerate(config.entries):
+        first = seen.setdefault(entry.key(), index)
+        if first != index:
+            faults.append(f"entries.{index}: of the same class and selection as entries.{first}")
         try:
             space.check_knobs(config.kernel, entry.as_schedule(), entry.shape.backend)
         except IllegalSchedule as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,7 +36,7 @@ class ShapeClass(BaseModel):
     backend: str
     dtype: str
     variant: str
-    dims: dict[str, int]
+    dims: dict[str, Annotated[int, Field(ge=1)]]
     tokens: int = Field(ge=1)
     chunks: int = Field(ge=0)
 

@@ -45,6 +45,9 @@ def load_config(path: Path) -> KernelConfig:
     Raises:
         ConfigError: naming the file and the field, for anything but a valid file of this schema.
     """
+    if path.exists() and not path.is_file():
+        # Reading a pipe or a device would wait for ever.
+        raise ConfigError(f"{path}: cannot be read: not a file")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

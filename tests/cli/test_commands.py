@@ -71,6 +71,12 @@ def test_configs_verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     (row,) = json.loads(capsys.readouterr().out)
     assert row["state"] == "not valid"
     assert "entries.0.schedule: knob: split=64 for attend" in row["reason"]
+    del data["entries"][0]["schedule"]["split"]
+    data["entries"] *= 2
+    path.write_text(json.dumps(data))
+    assert main(["configs", "verify", str(path), "--json"]) == 1
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["reason"] == "entries.1: of the same class and selection as entries.0"
     path.write_text("{")
     assert main(["configs", "verify", str(folder)]) == 1
     assert main(["configs", "verify", str(folder / "nothing")]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,12 @@ def damaged(path: Path, **changes: Any) -> Path:
         ({"entries__0__shape": None}, "entries.0.shape: Field required"),
         ({"entries__0__note": "hi"}, "entries.0.note: Extra inputs are not permitted"),
         ({"entries__0__gain_over_default__low": 3.0}, "needs low <= ratio <= high"),
+        ({"entries__0__schedule__warps": 4.0}, "entries.0.schedule: Value error, knob: warps=4.0"),
         ({"entries__0__error": float("nan")}, "entries.0.error: "),
+        ({"entries__0__time__median_ms": float("inf")}, "median_ms: Input should be a finite"),
+        ({"entries__0__gain_over_default__high": float("inf")}, "high: Input should be a finite"),
+        ({"device__dram_bandwidth": float("inf")}, "dram_bandwidth: Input should be a finite"),
+        ({"entries__0__shape__dims__D": -1}, "entries.0.shape.dims.D: Input should be greater"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_field(
@@ -134,6 +140,14 @@ def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
         load_config(path)
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load_config(tmp_path / "nothing.json")
+
+
+def test_a_folder_or_a_pipe_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "attend.json").mkdir()
+    os.mkfifo(tmp_path / "weigh.json")
+    for name in ("attend.json", "weigh.json"):
+        with pytest.raises(ConfigError, match=r"\.json: cannot be read: not a file"):
+            load_config(tmp_path / name)
 
 
 def test_a_file_under_another_kernels_name_is_refused(tmp_path: Path) -> None:
