@@ -7,11 +7,13 @@ locked between processes; the least recently used files go when the folder passe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,9 @@ from hsa_compiler.folders import cache_folder
 
 MAX_BYTES = 512 * 1024 * 1024
 LOCK_SECONDS = 30.0
+#: ``<kernel>_<key>.py`` and what is built beside it, ``<kernel>_<key>.<digest>.so``. Files of any
+#: other name in the folder are someone else's: never listed, never removed.
+OURS = re.compile(r".+_[0-9a-f]{16}(\.[0-9a-f]+)?\.\w+")
 
 
 @dataclass(frozen=True)
@@ -73,23 +78,14 @@ class KernelCache:
         """
         path = self.path(kernel, key, suffix)
         data = content.encode() if isinstance(content, str) else content
-        try:
-            if path.is_file() and path.read_bytes() == data:
-                os.utime(path)
+        with contextlib.suppress(OSError):  # not there, or removed by another process just now
+            if path.read_bytes() == data:
+                with contextlib.suppress(OSError):  # someone else's folder, which may be read
+                    os.utime(path)
                 return path
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._lock():
-                _replace(path, data)
-                self._trim(keep=path)
-        except Timeout as error:
-            raise BackendError(
-                f"{self.folder}: still locked after {LOCK_SECONDS:.0f} s by another process"
-            ) from error
-        except OSError as error:
-            raise BackendError(
-                f"{self.folder}: the kernel cache cannot be written ({error.strerror or error}); "
-                "give another folder"
-            ) from error
+        with self._writing():
+            _replace(path, data)
+            self._trim(keep=path)
         return path
 
     def find(self, kernel: str, key: str, suffix: str = ".py") -> Path | None:
@@ -109,7 +105,7 @@ class KernelCache:
                 stat = path.stat()
             except FileNotFoundError:
                 continue
-            if path.is_file() and not path.name.startswith("."):
+            if OURS.fullmatch(path.name) and path.is_file():
                 found.append(CacheEntry(path, stat.st_size, stat.st_mtime))
         return sorted(found, key=lambda entry: (-entry.used, entry.path.name))
 
@@ -118,12 +114,16 @@ class KernelCache:
         return sum(entry.bytes for entry in self.entries())
 
     def clear(self, kernels: Iterable[str] | None = None) -> int:
-        """Remove all files, or those of some kernels; the number removed."""
+        """Remove all files, or those of some kernels; the number removed.
+
+        Raises:
+            BackendError: when the folder cannot be written or stays locked.
+        """
         wanted = None if kernels is None else set(kernels)
         if not self.folder.is_dir():
             return 0
         removed = 0
-        with self._lock():
+        with self._writing():
             for entry in self.entries():
                 if wanted is None or entry.kernel in wanted:
                     entry.path.unlink(missing_ok=True)
@@ -141,8 +141,22 @@ class KernelCache:
                 entry.path.unlink(missing_ok=True)
                 total -= entry.bytes
 
-    def _lock(self) -> FileLock:
-        return FileLock(self.folder / ".lock", timeout=LOCK_SECONDS)
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the folder's lock; what goes wrong under it is a BackendError."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".lock", timeout=LOCK_SECONDS):
+                yield
+        except Timeout as error:
+            raise BackendError(
+                f"{self.folder}: still locked after {LOCK_SECONDS:.0f} s by another process"
+            ) from error
+        except OSError as error:
+            raise BackendError(
+                f"{self.folder}: the kernel cache cannot be written ({error.strerror or error}); "
+                "give another folder"
+            ) from error
 
 
 def _replace(path: Path, data: bytes) -> None:

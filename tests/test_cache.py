@@ -56,6 +56,19 @@ def test_entries_and_clearing(tmp_path: Path) -> None:
     assert KernelCache(tmp_path / "missing").clear() == 0
 
 
+def test_files_of_someone_else_are_never_removed(tmp_path: Path) -> None:
+    names = ("test_main.py", "my_notes.txt", f".new_{KEY}", "lib_0123.so", f"attend_{KEY}")
+    for name in names:
+        (tmp_path / name).write_text("precious")
+    cache = KernelCache(tmp_path, max_bytes=1)
+    path = cache.store("attend", KEY, "22")
+    library = path.with_name(f"{path.stem}.f99c8e27.so")
+    library.write_text("built beside it")
+    assert [entry.kernel for entry in cache.entries()] == ["attend", "attend"]
+    assert cache.clear() == 2
+    assert {file.name for file in tmp_path.iterdir()} == {*names, ".lock"}
+
+
 def test_the_least_recently_used_files_go_first(tmp_path: Path) -> None:
     cache = KernelCache(tmp_path, max_bytes=25)
     for number, name in enumerate("abc"):
@@ -90,6 +103,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BackendError, match="the kernel cache cannot be written"):
         KernelCache(tmp_path / "file").store("attend", KEY, "x")
+    (tmp_path / "kernels" / ".lock").mkdir(parents=True)
+    with pytest.raises(BackendError, match="the kernel cache cannot be written"):
+        KernelCache(tmp_path / "kernels").clear()
 
 
 def test_the_default_cache_can_be_replaced(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import typer
 
 from hsa_compiler.cache import KernelCache
 from hsa_compiler.cli.output import human_bytes, print_json, print_table
+from hsa_compiler.errors import InputError
+from hsa_compiler.schedules.schedule import KERNELS
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -49,6 +51,9 @@ def clear_command(
     as_json: AsJson = False,
 ) -> None:
     """Remove generated files; they are made again when needed."""
+    unknown = [name for name in kernel or () if name not in KERNELS]
+    if unknown:
+        raise InputError(f"no kernel {unknown[0]!r}; there are: {', '.join(KERNELS)}")
     cache = KernelCache(folder)
     removed = cache.clear(kernel or None)
     if as_json:
