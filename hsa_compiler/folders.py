@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
+
+from hsa_compiler.errors import ConfigError
 
 APP = "hsa-compiler"
 
@@ -25,6 +28,21 @@ def checkout_folder() -> Path | None:
     if (root / "pyproject.toml").is_file() and (root / "ir" / "__init__.py").is_file():
         return root
     return None
+
+
+def require_writable(what: str, folder: Path, advice: str) -> None:
+    """Make a folder where it is missing, and raise unless files can be written there.
+
+    Raises:
+        ConfigError: `what` and the folder, why not, and the advice.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"{what} {folder}: cannot be written: {reason}; {advice}") from error
 
 
 def _base(xdg: str, unix: str, mac: str, windows: str) -> Path:

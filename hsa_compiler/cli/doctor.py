@@ -174,7 +174,7 @@ def _cache() -> Iterator[Finding]:
     if os.access(existing, os.W_OK):
         yield Finding("cache", "ok", f"{cache.folder}, {size}")
     else:
-        yield Finding("cache", "problem", f"{cache.folder} cannot be written")
+        yield Finding("cache", "problem", f"{cache.folder} cannot be written: set XDG_CACHE_HOME")
 
 
 def _uses(tvm_works: bool, gpus: list[hardware.Hardware]) -> Iterator[Finding]:

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import optuna
 import torch
 
+from hsa_compiler.cache import KernelCache
 from hsa_compiler.errors import ConfigError, InputError
-from hsa_compiler.folders import cache_folder
+from hsa_compiler.folders import cache_folder, require_writable
 from hsa_compiler.runtime.dispatch import resolve_backend
 from hsa_compiler.schedules import locality
 from hsa_compiler.schedules.hardware import Hardware, detect
@@ -148,8 +149,8 @@ class View(Protocol):
 def run(request: Request, view: View) -> Outcome:
     """Tune everything a request names. Ctrl-C ends it early, with what is done so far.
 
-    Raises InputError for a storage that cannot be opened and ConfigError for an output folder
-    that cannot be written.
+    Raises InputError for a storage that cannot be opened, and ConfigError for an output or cache
+    folder that cannot be written, before anything is launched.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     start = time.monotonic()
@@ -158,13 +159,14 @@ def run(request: Request, view: View) -> Outcome:
     backend = resolve_backend("auto", device)
     hardware = detect(request.device)
     studies = cache_folder() / "studies"
+    out = request.out or default_folder()
+    require_writable("--out", out, "give another folder")
+    if (out / hardware.slug).exists():
+        require_writable("--out", out / hardware.slug, "give another folder")
+    for folder in (studies, KernelCache().folder):
+        require_writable("the cache folder", folder, "set XDG_CACHE_HOME to one that can")
     storage_spec = request.storage or str(studies / f"{hardware.slug}.journal")
     storage = open_storage(storage_spec)
-    out = request.out or default_folder()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {out}: cannot be made: {error.strerror or error}") from error
     plans, results = _plans(request.tasks(), backend, hardware)
     for result in results:
         view.end(result)

@@ -204,10 +204,18 @@ def test_an_interrupted_run_resumes(
     assert any("tuning anew" in note for note in anew.notes)
 
 
-def test_an_output_folder_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be made"):
+    with pytest.raises(ConfigError, match=r"--out .*cannot be written"):
         session.run(request(tmp_path, out=tmp_path / "file" / "out"), SilentView())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / host_cpu().slug).write_text("")
+    with pytest.raises(ConfigError, match=r"--out .*cannot be written"):
+        session.run(request(tmp_path), SilentView())
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(ConfigError, match=r"the cache folder .*; set XDG_CACHE_HOME"):
+        session.run(request(tmp_path, out=tmp_path / "other"), SilentView())
+    assert not (tmp_path / "journal").exists()
 
 
 def test_bad_requests_say_what_is_allowed(tmp_path: Path) -> None:
