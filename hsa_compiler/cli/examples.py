@@ -17,7 +17,7 @@ from hsa_compiler.ir.programs import (
     retrieve_program,
 )
 from hsa_compiler.ir.spec import NORMALIZATIONS
-from hsa_compiler.runtime.validate import is_whole
+from hsa_compiler.runtime import validate
 
 DTYPES = ("bf16", "fp16", "fp32")
 
@@ -65,7 +65,7 @@ class Shape:
                 raise InputError(f"--shape {text!r}: {name} is given twice")
             if known[name] == "str":
                 values[name] = value
-            elif is_whole(value) and int(value) > 0:
+            elif validate.is_whole(value) and int(value) > 0:
                 values[name] = int(value)
             else:
                 raise InputError(f"--shape {pair!r}: {name} must be a positive whole number")
@@ -172,11 +172,15 @@ def example(name: str, shape: Shape) -> Example:
     """A named program with its dims.
 
     Raises:
-        InputError: for a name that does not exist, and for heads that do not divide each other.
+        InputError: for a name that does not exist, sizes that no kernel takes, and heads that do
+            not divide each other.
     """
     if name not in PROGRAMS:
         raise InputError(f"no program {name!r}; there are: {', '.join(PROGRAMS)}")
     program, full, block = PROGRAMS[name](shape)
+    validate.one_of("--shape: S", full.S, validate.CHUNK_SIZES)
+    validate.head_dim(full.D)
+    validate.retrieval_dim(full.Dr)
     dims = {field.name: getattr(full, field.name) for field in fields(full)}
     numbers = {key: value for key, value in dims.items() if isinstance(value, int)}
     numbers["C"] = full.Lkv // full.S
