@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from hsa_compiler.schedules.schedule import KERNELS
 from hsa_compiler.tuner.effort import Effort
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
@@ -149,19 +150,18 @@ def results_table(outcome: Outcome) -> Table:
     table = Table(
         title=f"{outcome.backend} on {outcome.device}, effort {outcome.effort}",
         box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
+        show_edge=False,
+        padding=0,
     )
-    table.add_column("kernel", no_wrap=True)
-    table.add_column("shape")
+    # These two fold at their blanks in 80 columns; the others would lose digits.
+    table.add_column("kernel, shape", min_width=max(map(len, KERNELS)))
     for name in ("default", "planned", "tuned", "gain (95 %)", "roofline", "trials"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=not name.startswith("gain"))
     table.add_column("ships", no_wrap=True)
     for result in outcome.results:
         share = f"{result.roofline:.0%}" if result.roofline is not None else ""
         table.add_row(
-            result.kernel,
-            result.shape,
+            f"{result.kernel} {result.shape}",
             milliseconds(result.generic_ms),
             milliseconds(result.planned_ms),
             milliseconds(result.time_ms),

@@ -12,7 +12,14 @@ from rich.console import Console
 from hsa_compiler.cli.main import main
 from hsa_compiler.tuner import session, ui
 from hsa_compiler.tuner.results import KernelResult
-from hsa_compiler.tuner.ui import Progress, describe_failures, milliseconds, summary
+from hsa_compiler.tuner.session import Outcome
+from hsa_compiler.tuner.ui import (
+    Progress,
+    describe_failures,
+    milliseconds,
+    results_table,
+    summary,
+)
 from tests.tuner.fakes import InProcessWorker, request
 
 SHAPE = "L=64,Hq=4,H=2,D=16,S=16,K=4"
@@ -67,6 +74,32 @@ def test_the_command_prints_a_table_and_the_files(
     assert "planned" in out
     assert out.count("wrote ") == 2
     assert str(tmp_path / "out") in out
+
+
+def test_the_table_keeps_its_figures_in_80_columns() -> None:
+    results = [
+        KernelResult(
+            *("attend_grad_kv", shape, "local", "default"),
+            shipped="generic",
+            time_ms=0.123,
+            generic_ms=12.3,
+            planned_ms=123.0,
+            gain=12.34,
+            gain_low=11.34,
+            gain_high=13.34,
+            roofline=1.0,
+            trials=1000,
+        )
+        for shape in ("cpu2k", "L=8192 Hq=16 H=1 D=64")
+    ]
+    outcome = Outcome("cpu", "tvm", "max", Path("o"), "j", tuple(results), False, 1.0)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, no_color=True)
+    console.print(results_table(outcome))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    words = "cpu2k Hq=16 D=64 attend_grad_kv generic 123 us 12.3 ms 12.34x (11.34-13.34) 100% 1000"
+    for word in words.split():
+        assert word in text
+    assert "…" not in text
 
 
 def test_json_stands_alone_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
