@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import optuna
 import torch
+from optuna.exceptions import StorageInternalError
 
 from hsa_compiler.cache import KernelCache
 from hsa_compiler.errors import ConfigError, InputError
@@ -150,7 +151,7 @@ def run(request: Request, view: View) -> Outcome:
     """Tune everything a request names. Ctrl-C ends it early, with what is done so far.
 
     Raises InputError for a storage that cannot be opened, and ConfigError for an output or cache
-    folder that cannot be written, before anything is launched.
+    folder that cannot be written, before anything is launched, or for a disk that is full later.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     start = time.monotonic()
@@ -188,6 +189,13 @@ def run(request: Request, view: View) -> Outcome:
                 view.end(result)
         except KeyboardInterrupt:
             interrupted = True
+        except BrokenPipeError:
+            raise  # whoever reads the output has gone
+        except (OSError, StorageInternalError) as error:
+            raise ConfigError(
+                f"the records of this run cannot be written any more ({error}); what is finished "
+                f"is kept in {storage_spec} and {out}: `hsa-compiler autotune --resume` continues"
+            ) from error
     return Outcome(
         request.device,
         backend,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from hsa_compiler.schedules.problem import Target
 from hsa_compiler.tuner import session
 from hsa_compiler.tuner.effort import EFFORTS, Effort
 from hsa_compiler.tuner.results import KernelResult
+from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.tune import Plan
 from hsa_compiler.tuner.worker import Worker
 from hsa_compiler.tuner.workload import Task
@@ -216,6 +218,17 @@ def test_a_folder_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match=r"the cache folder .*; set XDG_CACHE_HOME"):
         session.run(request(tmp_path, out=tmp_path / "other"), SilentView())
     assert not (tmp_path / "journal").exists()
+
+
+def test_a_disk_that_is_full_later_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Search, "succeed", full)
+    with pytest.raises(ConfigError, match=r"No space left on device.*--resume` continues"):
+        session.run(request(tmp_path), SilentView())
 
 
 def test_bad_requests_say_what_is_allowed(tmp_path: Path) -> None:
