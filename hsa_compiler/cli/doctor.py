@@ -171,7 +171,7 @@ def _cache() -> Iterator[Finding]:
     cache = KernelCache()
     existing = next(folder for folder in (cache.folder, *cache.folder.parents) if folder.exists())
     size = f"{human_bytes(cache.size())} of at most {human_bytes(cache.max_bytes)}"
-    if os.access(existing, os.W_OK):
+    if existing.is_dir() and os.access(existing, os.W_OK):
         yield Finding("cache", "ok", f"{cache.folder}, {size}")
     else:
         yield Finding("cache", "problem", f"{cache.folder} cannot be written: set XDG_CACHE_HOME")

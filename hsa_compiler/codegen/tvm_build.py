@@ -62,7 +62,7 @@ def host_target(threads: int | None = None) -> Target:
     cpu = str(tvm.target.codegen.llvm_get_system_cpu())
     if threads is None:
         told = os.environ["TVM_NUM_THREADS"]
-        threads = int(told) if told.isdigit() and int(told) > 0 else _cores()
+        threads = int(told) if told.isascii() and told.isdigit() and int(told) > 0 else _cores()
     return Target("tvm", cpu, threads)
 
 

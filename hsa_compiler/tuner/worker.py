@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from hsa_compiler.errors import HSAError
+from hsa_compiler.runtime.validate import is_whole
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner.measure import Timing
 
@@ -51,8 +52,10 @@ def usable_cpus() -> int:
 
 
 def tvm_threads() -> int:
-    """The threads that TVM kernels are tuned with: TVM_NUM_THREADS where set, else all CPUs."""
-    return int(os.environ.get("TVM_NUM_THREADS") or usable_cpus())
+    """The threads that TVM kernels are tuned with: TVM_NUM_THREADS where it is a number above 0,
+    else all CPUs."""
+    told = os.environ.get("TVM_NUM_THREADS", "")
+    return int(told) if is_whole(told) and int(told) > 0 else usable_cpus()
 
 
 def worker_environment() -> dict[str, str]:
@@ -205,11 +208,13 @@ class Worker:
         deadline = time.monotonic() + limits[stage]
         while True:
             left = deadline - time.monotonic()
-            if left <= 0:
-                self.close()
-                raise CandidateFailed(f"timeout_{stage}", f"no answer within {limits[stage]:.1f} s")
             try:
-                if not connection.poll(min(TICK, left)):
+                # An answer that is there counts, however late a stopped parent (Ctrl-Z) reads it.
+                if not connection.poll(max(0.0, min(TICK, left))):
+                    if left <= 0:
+                        self.close()
+                        text = f"no answer within {limits[stage]:.1f} s"
+                        raise CandidateFailed(f"timeout_{stage}", text)
                     self._tick()
                     continue
                 kind, reply = connection.recv()

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from hsa_compiler.tuner.bench import failure_kind
-from hsa_compiler.tuner.worker import CandidateFailed, Worker, tvm_threads
+from hsa_compiler.tuner.worker import CandidateFailed, Worker, tvm_threads, usable_cpus
 from tests.tuner.fakes import PLANNED
 
 BENCH = "tests.tuner.fakes:FakeBench"
@@ -67,6 +67,24 @@ def test_a_hang_costs_its_time_out_and_a_new_process(worker: Worker) -> None:
     assert time.monotonic() - start < 5
     assert not psutil.pid_exists(old)
     assert works(worker)
+
+
+def test_an_answer_counts_however_late_the_parent_reads_it(tmp_path: Path) -> None:
+    pauses = iter([0.0, 2.0])  # the second one as if by Ctrl-Z, past the time-out
+    with Worker(BENCH, tmp_path / "log") as worker:
+        worker.setup({"sleep": 0.6}, 60.0)
+        worker._tick = lambda: time.sleep(next(pauses, 0.0))
+        timing, _ = worker.evaluate(PLANNED, None, 30.0, 1.5)
+        assert timing.median_ms > 0
+        assert worker.starts == 1
+
+
+@pytest.mark.parametrize("told", ["", "0", "-1", "1.5", "abc", "²"])
+def test_threads_that_are_no_number_mean_all(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
+    monkeypatch.setenv("TVM_NUM_THREADS", told)
+    assert tvm_threads() == usable_cpus()
+    monkeypatch.setenv("TVM_NUM_THREADS", "7")
+    assert tvm_threads() == 7
 
 
 def test_a_crash_is_reported_with_its_last_words(worker: Worker) -> None:
