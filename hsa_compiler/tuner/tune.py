@@ -23,6 +23,7 @@ from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner.effort import Effort
 from hsa_compiler.tuner.export import Evidence, Raced, make_entry
 from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
+from hsa_compiler.tuner.measure import MIN_ROUNDS
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.search_space import SearchSpace
@@ -186,14 +187,26 @@ def _missing_default(plan: Plan, search: Search) -> str | None:
 def _race(
     plan: Plan, search: Search, worker: Worker, effort: Effort, deadline: float
 ) -> tuple[dict[str, Schedule], dict[str, list[float]]]:
-    """Pick the fastest finalist, then duel it against the defaults: names and paired times."""
-    finished = [trial.schedule for trial in search.finished]
-    defaults = [s for s in (plan.generic, plan.planned) if s in finished]
-    finalists = list(dict.fromkeys([*defaults, *finished[: effort.finalists]]))
-    names = {f"s{at}": schedule for at, schedule in enumerate(finalists)}
+    """Pick the fastest finalist, then duel it against the defaults: names and paired times.
+
+    A race has a least number of rounds, so slow kernels get fewer finalists: the run keeps to its
+    time. Where one is left beside the defaults there is nothing to pick.
+    """
+    took = {trial.schedule: trial.median_ms / 1e3 for trial in search.finished}
+    defaults = [s for s in plan.defaults if s in took]
+    finalists = list(dict.fromkeys([*defaults, *list(took)[: effort.finalists]]))
     seconds = max(MIN_RACE_SECONDS, deadline - time.monotonic())
+    rounds = 2 * MIN_ROUNDS  # every round runs each of them twice
+    while (
+        len(finalists) > len(defaults) + 1
+        and rounds * sum(took[s] for s in finalists) > seconds * PICK_SHARE
+    ):
+        finalists.pop()
+    names = {f"s{at}": schedule for at, schedule in enumerate(finalists)}
     timeout = seconds + effort.run_timeout + effort.compile_timeout * len(names)
     seed = plan.task.seed
+    if len(finalists) <= len(defaults) + 1:
+        return names, _run_race(worker, names, effort, seconds, seed, timeout)
     picked = _run_race(worker, names, effort, seconds * PICK_SHARE, seed, timeout)
     best = names[fastest(picked)[0]]
     duel = {name: s for name, s in names.items() if s == best or s in defaults}

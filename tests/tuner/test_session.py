@@ -153,6 +153,27 @@ def test_a_run_keeps_to_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert tuned(tmp_path).trials == 7
 
 
+def test_slow_kernels_race_fewer_finalists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    races: list[int] = []
+    run_race = InProcessWorker.race
+
+    def race(worker: InProcessWorker, names: Any, *more: Any) -> Any:
+        races.append(len(names))
+        return run_race(worker, names, *more)
+
+    monkeypatch.setattr(InProcessWorker, "race", race)
+    tuned(tmp_path)
+    assert len(races) == 2
+    assert races[0] > 3 >= races[1]
+
+    races.clear()
+    hour = 3.6e6
+    deeds(monkeypatch, times={str(s): hour for s in plan().order} | {other(): hour / 2})
+    result = tuned(tmp_path)
+    assert (result.outcome, result.schedule) == ("tuned", other())
+    assert races == [3], "both defaults and the best: one race, and its least rounds"
+
+
 def test_kernels_without_time_are_skipped_but_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
