@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,8 @@ from hsa_compiler.errors import ConfigError
 from hsa_compiler.folders import config_folder
 
 LOCK_SECONDS = 30.0
+
+log = logging.getLogger("hsa_compiler.configs")
 
 
 def user_folder() -> Path:
@@ -87,7 +90,7 @@ def merge_entries(folder: Path, device: DeviceRecord, entries: Sequence[Entry]) 
     """Add tuned entries to a folder; an entry of the same class and locality is replaced.
 
     Each file is rewritten in one step under a lock, so tuners may share a folder. A file that
-    cannot be read is kept beside the new one as ``<kernel>.json.bad``.
+    cannot be read is kept beside the new one as ``<kernel>.json.bad``, with a warning.
 
     Returns:
         the files written, one per kernel.
@@ -118,8 +121,10 @@ def _merged(path: Path, device: DeviceRecord, kernel: str, fresh: Iterable[Entry
     if path.exists():
         try:
             by_key = {entry.key(): entry for entry in load_config(path).entries}
-        except ConfigError:
-            path.replace(path.with_suffix(".json.bad"))
+        except ConfigError as error:
+            aside = path.with_suffix(".json.bad")
+            log.warning(f"{error}. It is kept as {aside.name}; a new file takes its place.")
+            path.replace(aside)
     by_key.update({entry.key(): entry for entry in fresh})
     ordered = tuple(by_key[key] for key in sorted(by_key))
     return KernelConfig(

@@ -157,12 +157,16 @@ def test_a_file_under_another_kernels_name_is_refused(tmp_path: Path) -> None:
         load_config(moved)
 
 
-def test_merging_into_a_broken_file_keeps_it_aside(tmp_path: Path) -> None:
+def test_merging_into_a_broken_file_keeps_it_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = write(tmp_path)
     path.write_text("{ broken")
     write(tmp_path, warps=2)
     assert load_config(path).entries[0].schedule["warps"] == 2
     assert (path.parent / "attend.json.bad").read_text() == "{ broken"
+    assert "not JSON" in caplog.text
+    assert "It is kept as attend.json.bad" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
