@@ -64,6 +64,13 @@ def show(
         raise InputError(f"no stage {stage!r}; there are: {', '.join(STAGES)}")
     found = example(program, Shape.parse(shape))
     if stage in ("program", "backward"):
+        given = {"--kernel": kernel, "--target": target, "--backward": backward}
+        ignored = [name for name, value in given.items() if value]
+        ignored += ["--schedule"] * (schedule != "auto")
+        if ignored:
+            raise InputError(
+                f"{ignored[0]} says nothing at --stage {stage}: give --stage tile, triton or tvm"
+            )
         shown = found.program if stage == "program" else differentiate(found.program)
         _print([{"program": shown.name, "hash": shown.hash, "text": shown.text()}], "text", as_json)
         return

@@ -76,6 +76,10 @@ def test_text_is_a_python_file_with_a_comment_on_top(capsys: pytest.CaptureFixtu
     [
         (["flash"], "no program 'flash'; there are: hsa"),
         (["--stage", "asm"], "no stage 'asm'"),
+        (["--kernel", "atend"], "--kernel says nothing at --stage program: give --stage tile"),
+        (["--schedule", "warps=8"], "--schedule says nothing at --stage program"),
+        (["--stage", "backward", "--backward"], "--backward says nothing at --stage backward"),
+        (["--target", "tvm"], "--target says nothing at --stage program"),
         (["--shape", "Hq=6,H=4"], "H=4 must divide Hq=6 in hsa"),
         (["--shape", "S=48"], "S=48: give one of 16, 32, 64, 128"),
         (["--shape", "D=63"], "the head dim D of q, k and v is 63: give one of 16"),
