@@ -206,6 +206,9 @@ def chunk_attention(
     chosen = selection if isinstance(selection, Selection) else Selection(selection)
     q, k, v, local_out = prepare.cast(q, k, v, local_out)  # type: ignore[assignment]
     dims: dict[str, int] = {}
+    validate.flag("plus_one", plus_one)
+    validate.flag("hide_last", hide_last)
+    validate.flag("deterministic", deterministic)
     checks.check_attention(
         dims, q, k, v, local_out, chunk_size=chunk_size, scale=scale, backend=backend
     )
@@ -290,6 +293,7 @@ def hsa_attention(
     """
     # Without weights nothing would learn to retrieve; `retrieve` alone takes None.
     validate.one_of("normalize", normalize, validate.NORMALIZATIONS)
+    validate.flag("return_selection", return_selection)
     if (local_out is not None) != (normalize == "lse_mix"):
         raise InputError(
             f"normalize={normalize!r} with local_out "

@@ -91,7 +91,7 @@ def check_attention(
 ) -> None:
     """The checks of `chunk_attention` that need no selection; binds B, L, Hq, D, Lkv and H."""
     validate.number("scale", scale)
-    validate.one_of("chunk_size", chunk_size, validate.CHUNK_SIZES)
+    validate.chunk_size(chunk_size)
     validate.one_of("backend", backend, validate.BACKENDS)
     check_qkv(dims, q, k, v)
     data = {"q": q, "k": k, "v": v}

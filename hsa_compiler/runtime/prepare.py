@@ -106,11 +106,12 @@ def retrieve_args(
     `dims` may hold sizes that are known already (B, and C where the keys fix it) and gains B, R,
     C, Hr, Hm, Dr and K.
     """
-    validate.one_of("chunk_size", chunk_size, validate.CHUNK_SIZES)
+    validate.chunk_size(chunk_size)
     validate.one_of("normalize", normalize, (*validate.NORMALIZATIONS, None))
     validate.one_of("weight_heads", weight_heads, ("kv", "query"))
     validate.one_of("backend", backend, validate.BACKENDS)
     validate.number("scale", scale)
+    validate.flag("deterministic", deterministic)
     validate.at_least("top_k", top_k, 1)
     validate.at_least("query_block", query_block, 1)
     validate.at_least("force_first", force_first, 0)
@@ -121,7 +122,7 @@ def retrieve_args(
             f"top_k={top_k}: force fewer chunks or raise top_k"
         )
     if window is not None:
-        validate.at_least("window", window, 1)
+        validate.at_least("window", window, 1, validate.POSITION_LIMIT)
     validate.shape(dims, "q_slc", q_slc, "B R Hr Dr")
     validate.shape(dims, "landmarks", landmarks, "B C Hm Dr")
     validate.retrieval_dim(dims["Dr"])

@@ -6,7 +6,6 @@ Each failure is one `InputError` that says what was given, what is allowed and w
 from __future__ import annotations
 
 import itertools
-import math
 
 import torch
 from torch import Tensor
@@ -20,11 +19,16 @@ NORMALIZATIONS = ("softmax", "stick_breaking", "softmax_off_by_one", "lse_mix")
 BACKENDS = ("auto", "triton", "tvm", "reference")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 INDEX_LIMIT = 2**31
+#: Positions are 64-bit; below this limit no sum of two wraps.
+POSITION_LIMIT = 2**62
+#: The largest fp32 number: kernels scale in fp32, where a larger one is infinite.
+LARGEST_SCALE = torch.finfo(torch.float32).max
 
 
 def one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Raise unless `value` is one of `allowed`."""
-    if value not in allowed:
+    """Raise unless `value` is one of `allowed`, which are strings or None."""
+    # Arrays and tensors compare element by element, so they are not compared at all.
+    if not isinstance(value, str | None) or value not in allowed:
         raise InputError(f"{name}={value!r}: give one of {', '.join(map(repr, allowed))}")
 
 
@@ -34,21 +38,42 @@ def is_whole(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 18
 
 
-def at_least(name: str, value: int, low: int) -> None:
-    """Raise unless the whole number `value` is `low` or larger."""
+def chunk_size(value: int, name: str = "chunk_size") -> None:
+    """Raise unless S is a whole number that the kernels are written for."""
+    at_least(name, value, 1)
+    if value not in CHUNK_SIZES:
+        raise InputError(f"{name}={value}: give one of {', '.join(map(str, CHUNK_SIZES))}")
+
+
+def flag(name: str, value: object) -> None:
+    """Raise unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise InputError(
+            f"{name}={value!r} is a {type(value).__name__}: give True or False, a Python bool"
+        )
+
+
+def at_least(name: str, value: int, low: int, limit: int = INDEX_LIMIT) -> None:
+    """Raise unless the whole number `value` is `low` or larger, and below `limit`."""
     if isinstance(value, bool) or not isinstance(value, int | torch.SymInt):
-        raise InputError(f"{name}={value!r} is a {type(value).__name__}: give a whole number")
+        raise InputError(
+            f"{name}={value!r} is a {type(value).__name__}: give a whole number, a Python int"
+        )
     if value < low:
         raise InputError(f"{name}={value}: give {low} or more")
+    if value >= limit:
+        raise InputError(f"{name}={value}: give less than {limit}")
 
 
 def number(name: str, value: object) -> None:
-    """Raise unless `value` is None or a finite real number."""
+    """Raise unless `value` is None or a real number that is finite in fp32."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{name}={value!r} is a {type(value).__name__}: give a number or None")
-    if not math.isfinite(value):
+        raise InputError(
+            f"{name}={value!r} is a {type(value).__name__}: give a number or None (a Python float)"
+        )
+    if not abs(value) <= LARGEST_SCALE:  # NaN is not, either
         raise InputError(f"{name}={value!r}: give a finite number or None")
 
 
@@ -123,13 +148,19 @@ def same_dtype(tensors: dict[str, Tensor], backend: str) -> None:
 
 def floating(name: str, x: Tensor | None) -> None:
     """Raise unless `x` is absent or a floating-point tensor (it is cast to fp32)."""
-    if x is not None and not x.dtype.is_floating_point:
+    if x is None:
+        return
+    tensor(name, x)
+    if not x.dtype.is_floating_point:
         raise InputError(f"{name} is {_dtype(x.dtype)}: give a floating-point tensor")
 
 
 def integral(name: str, x: Tensor | None) -> None:
     """Raise unless `x` is absent or an int32 or int64 tensor."""
-    if x is not None and x.dtype not in (torch.int32, torch.int64):
+    if x is None:
+        return
+    tensor(name, x)
+    if x.dtype not in (torch.int32, torch.int64):
         raise InputError(f"{name} is {_dtype(x.dtype)}: give an int32 or int64 tensor")
 
 
@@ -229,10 +260,14 @@ def offsets(name: str, q_offset: int | Tensor, sequences: int | None) -> None:
             raise InputError(
                 f"{name} has {q_offset.numel()} elements: give {' or '.join(map(str, allowed))}"
             )
-        if readable(q_offset) and int(q_offset.min()) < 0:
-            raise InputError(f"{name}={q_offset.tolist()}: give 0 or more")
+        if readable(q_offset):
+            low, high = (int(x) for x in torch.aminmax(q_offset))
+            if low < 0 or high >= POSITION_LIMIT:
+                raise InputError(
+                    f"{name}={q_offset.tolist()}: give 0 or more, less than {POSITION_LIMIT}"
+                )
         return
-    at_least(name, q_offset, 0)
+    at_least(name, q_offset, 0, POSITION_LIMIT)
 
 
 def cu_seqlens(name: str, x: Tensor, batch: int, tokens: int | None) -> None:

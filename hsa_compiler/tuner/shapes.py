@@ -50,7 +50,7 @@ class Shape:
             validate.at_least(f"shape {self.name}: {name}", getattr(self, name), 1)
         validate.one_of("dtype", self.dtype, DTYPES)
         validate.one_of("normalize", self.normalize, NORMALIZATIONS)
-        validate.one_of("S", self.S, validate.CHUNK_SIZES)
+        validate.chunk_size(self.S, "S")
         validate.head_dim(self.D)
         validate.query_heads(self.Hq, self.H)
         self._default("Lkv", self.L)
