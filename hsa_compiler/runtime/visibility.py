@@ -20,17 +20,20 @@ def visible_chunks(positions: Tensor, chunk_size: int, window: int | None) -> Te
 
     Args:
         positions: integer tensor of any shape, 0 or larger.
-        chunk_size: S, tokens per chunk.
+        chunk_size: S, tokens per chunk, a power of two.
         window: W for the window-aware rule, or None.
 
     Returns:
         A tensor like `positions`; not yet clipped to the chunks that exist.
     """
-    complete = torch.div(positions, chunk_size, rounding_mode="floor")
+    # A shift is a floored division that torch.compile cannot get wrong: for C++, torch 2.13 splits
+    # a loop over arange(L) // S into L // S times S steps and leaves the rest unwritten.
+    bits = int(chunk_size).bit_length() - 1
+    complete = positions >> bits
     if window is None:
         return complete
     # floor((t - W) / S) + 1 is 0 or less for t < W, so no case distinction is needed.
-    outside = torch.div(positions - window, chunk_size, rounding_mode="floor") + 1
+    outside = ((positions - window) >> bits) + 1
     return torch.minimum(complete, outside).clamp(min=0)
 
 
