@@ -215,7 +215,8 @@ def chunk_attention(
     indices, weights, local_weight = chosen.indices, chosen.weights, chosen.local_weight
     checks.check_selection(dims, q, indices, weights, local_weight, query_block)
     checks.check_local(dims, q, weights, local_weight, local_out, local_lse)
-    checks.check_packing(checks.Packing(None, cu_seqlens_kv), dims, query_block, chunk_size)
+    packing = checks.Packing(None, cu_seqlens_kv)
+    checks.check_packing(packing, dims, query_block, chunk_size, ("q", q))
     prepare.estimate_attention(q, k, v, dims, dims["Hi"], dims.get("Hw", 0))
     args = prepare.attention_args(
         q,

@@ -47,13 +47,19 @@ def check_qkv(dims: dict[str, int], q: Tensor, k: Tensor, v: Tensor) -> None:
 
 
 def check_packing(
-    packing: Packing, dims: dict[str, int], query_block: int, chunk_size: int
+    packing: Packing,
+    dims: dict[str, int],
+    query_block: int,
+    chunk_size: int,
+    beside: tuple[str, Tensor],
 ) -> None:
-    """Packed sequences: one batch entry, tables that fit, one row per token."""
+    """Packed sequences: one batch entry, tables that fit on the device of the tensor `beside`, one
+    row per token."""
     tokens = {"q": dims.get("L", dims.get("R")), "kv": dims.get("Lkv")}
     for side, table in (("q", packing.q), ("kv", packing.kv)):
         if table is not None:
             validate.cu_seqlens(f"cu_seqlens_{side}", table, dims["B"], tokens[side])
+            validate.same_device(beside, {f"cu_seqlens_{side}": table})
     if packing.q is None or packing.kv is None:
         return
     if packing.q.shape != packing.kv.shape:

@@ -141,8 +141,9 @@ def retrieve_args(
     )
     side = {"chunk_bias": chunk_bias, "rank_scale": rank_scale, "local_lse": local_lse}
     checks.check_tensors({"q_slc": q_slc, "landmarks": landmarks}, side, backend)
-    checks.check_packing(packing, dims, query_block, chunk_size)
-    validate.offsets("q_offset", q_offset, None if packing.q is None else len(packing.q) - 1)
+    checks.check_packing(packing, dims, query_block, chunk_size, ("q_slc", q_slc))
+    sequences = None if packing.q is None else len(packing.q) - 1
+    validate.offsets("q_offset", q_offset, sequences, ("q_slc", q_slc))
     slots = dims["B"] * dims["R"] * max(heads) * top_k
     validate.countable("the number of selected slots, B * R * heads * top_k,", slots)
     dims["K"] = top_k
@@ -285,6 +286,7 @@ def _seed(seed: int | Tensor, device: torch.device) -> Tensor:
     """The noise seed as i32[1] on the device, without waiting for it."""
     if isinstance(seed, Tensor):
         validate.integral("noise_seed", seed)
+        validate.same_device(("noise_seed", seed), {})
         if seed.numel() != 1:
             raise InputError(f"noise_seed has {seed.numel()} elements: give one integer")
         return seed.reshape(1).to(device=device, dtype=torch.int32, non_blocking=True)

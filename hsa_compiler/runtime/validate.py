@@ -251,10 +251,17 @@ def selection_heads(
     return index_heads, heads
 
 
-def offsets(name: str, q_offset: int | Tensor, sequences: int | None) -> None:
-    """Raise unless `q_offset` is 0 or more, or an integer tensor with one or N elements."""
+def offsets(
+    name: str, q_offset: int | Tensor, sequences: int | None, beside: tuple[str, Tensor]
+) -> None:
+    """Raise unless `q_offset` is 0 or more, or an integer tensor with one or N elements.
+
+    It must lie on the device of the tensor `beside`; torch adds a scalar from the CPU to any.
+    """
     if isinstance(q_offset, Tensor):
         integral(name, q_offset)
+        if q_offset.dim() > 0 or q_offset.device.type != "cpu":
+            same_device(beside, {name: q_offset})
         allowed = (1,) if sequences is None else (1, sequences)
         if q_offset.numel() not in allowed:
             raise InputError(

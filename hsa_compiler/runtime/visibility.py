@@ -81,7 +81,7 @@ def intervals(
     sequence = sequence.clamp(max=sequences - 1)
     offset = q_offset
     if isinstance(q_offset, Tensor) and q_offset.numel() > 1:
-        offset = q_offset.to(torch.int64)[sequence]
+        offset = q_offset.reshape(-1).to(torch.int64)[sequence]
     position = token - starts_q[sequence] + offset
     first_chunk = first_chunks(cu_seqlens_kv, chunk_size)
     lo = first_chunk[sequence].clamp(max=chunks)

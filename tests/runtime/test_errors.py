@@ -186,6 +186,18 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "scalar starts": ({"cu_seqlens_q": torch.tensor(40)}, r"cu_seqlens_q has shape \[\]"),
     "listed starts": ({"cu_seqlens_q": [0, 40]}, "cu_seqlens_q is a list: give a torch.Tensor"),
+    "starts elsewhere": (
+        {"cu_seqlens_q": torch.empty(2, dtype=torch.int32, device="meta")},
+        "cu_seqlens_q is on meta, but q_slc is on cpu: move all tensors to one device",
+    ),
+    "offset elsewhere": (
+        {"q_offset": torch.empty((), dtype=torch.int32, device="meta")},
+        "q_offset is on meta, but q_slc is on cpu",
+    ),
+    "seed elsewhere": (
+        {"noise_seed": torch.empty((), dtype=torch.int32, device="meta")},
+        "noise_seed is on meta: move the tensors to a CPU or CUDA device",
+    ),
     "float starts": ({"cu_seqlens_q": CU.float()}, "cu_seqlens_q is float32"),
     "unequal starts": (
         {"cu_seqlens_q": CU, "cu_seqlens_kv": torch.tensor([0, 20, 40])},
@@ -282,6 +294,10 @@ SELECTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "plus one": ({"selection": INDICES, "plus_one": 2}, "plus_one=2 is a int: give True or False"),
     "hide last": ({"selection": INDICES, "hide_last": None}, "hide_last=None is a NoneType"),
     "listed starts": ({"cu_seqlens_kv": [0, 40]}, "cu_seqlens_kv is a list: give a torch.Tensor"),
+    "starts elsewhere": (
+        {"cu_seqlens_kv": torch.empty(2, dtype=torch.int32, device="meta")},
+        "cu_seqlens_kv is on meta, but q is on cpu",
+    ),
     "no slots": ({"selection": INDICES[..., :0]}, "number of slots K .*=0: give 1 or more"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -125,14 +126,15 @@ def test_padding_after_the_last_sequence_sees_nothing() -> None:
     assert bool((lo[0, 9:] == hi[0, 9:]).all())
 
 
-def test_each_packed_sequence_may_have_its_own_offset() -> None:
+@pytest.mark.parametrize("offsets", [[4, 8], [[4, 8]], [[4], [8]]])
+def test_each_packed_sequence_may_have_its_own_offset(offsets: list[Any]) -> None:
     _, hi = visibility.intervals(
         batch=1,
         rows=4,
         chunks=5,
         chunk_size=4,
         device=CPU,
-        q_offset=torch.tensor([4, 8]),
+        q_offset=torch.tensor(offsets),
         cu_seqlens_q=torch.tensor([0, 2, 4]),
         cu_seqlens_kv=torch.tensor([0, 8, 20]),
     )
