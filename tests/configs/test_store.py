@@ -110,6 +110,7 @@ def damaged(path: Path, **changes: Any) -> Path:
         ({"kernel": "flash"}, "kernel: Value error, no kernel 'flash'"),
         ({"entries__0__time__median_ms": -1}, "entries.0.time.median_ms: Input should be greater"),
         ({"entries__0__schedule__warps": 3}, "entries.0.schedule: Value error, knob: warps=3"),
+        ({"entries__0__schedule__warps": 4.0}, "entries.0.schedule: Value error, knob: warps=4.0"),
         ({"entries__0__schedule__wraps": 4}, "unknown wraps"),
         ({"entries__0__shape": None}, "entries.0.shape: Field required"),
         ({"entries__0__note": "hi"}, "entries.0.note: Extra inputs are not permitted"),
