@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hsa_compiler.errors import InputError
 from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions
-from hsa_compiler.runtime import attention_op, calls, retrieve_op, validate
+from hsa_compiler.runtime import attention_op, calls, checks, retrieve_op, validate
 from hsa_compiler.runtime.dispatch import resolve_backend, select_schedule
 from hsa_compiler.runtime.executor import DTYPE_NAMES, Executable
 from hsa_compiler.runtime.record import Row, used
@@ -24,6 +24,9 @@ from hsa_compiler.runtime.record import Row, used
 #: Dims that `explain_shape` must be given; the others have defaults.
 NEEDED = ("L", "Hq", "H", "D", "S", "K")
 KNOWN = (*NEEDED, "B", "Lkv", "C", "Hr", "Hm", "Dr", "Hi", "Hw")
+#: Dims that may be 0: then nothing is launched.
+MAY_BE_EMPTY = ("B", "L", "Lkv", "C")
+DTYPES = tuple(DTYPE_NAMES[dtype] for dtype in validate.DTYPES)
 
 
 def explain(
@@ -55,10 +58,12 @@ def explain(
 
     Returns:
         One `Row` per kernel in launch order; nothing is compiled or launched. Without tensors:
-        every kernel that this process has run so far. Empty for ``backend="reference"``.
+        every kernel that this process has run so far. Empty for ``backend="reference"``, and
+        where there is no token or no chunk yet.
 
     Raises:
-        InputError: some tensors missing, or shapes that do not fit.
+        InputError: some tensors missing, or shapes, dtypes or options that do not fit; a device
+            that is neither a CPU nor a GPU of this machine.
     """
     given = {"q": q, "k": k, "v": v, "q_slc": q_slc, "landmarks": landmarks}
     missing = [name for name, x in given.items() if x is None]
@@ -66,12 +71,18 @@ def explain(
         return used()
     if q is None or k is None or v is None or q_slc is None or landmarks is None:
         raise InputError(f"explain needs {', '.join(missing)} too: give all five tensors, or none")
+    validate.chunk_size(chunk_size)
+    validate.at_least("top_k", top_k, 1)
+    validate.one_of("backend", backend, validate.BACKENDS)
     dims: dict[str, int] = {"S": chunk_size, "K": top_k}
-    validate.shape(dims, "q", q, "B L Hq D")
-    validate.shape(dims, "k", k, "B Lkv H D")
-    validate.shape(dims, "v", v, "B Lkv H D")
+    checks.check_qkv(dims, q, k, v)
+    if not packed:
+        dims["C"] = dims["Lkv"] // chunk_size
     validate.shape(dims, "q_slc", q_slc, "B L Hr Dr")
     validate.shape(dims, "landmarks", landmarks, "B C Hm Dr")
+    for tensors in ({"q": q, "k": k, "v": v}, {"q_slc": q_slc, "landmarks": landmarks}):
+        validate.same_dtype(tensors, backend)
+    validate.one_of("weight_heads", weight_heads, ("kv", "query"))
     dims["Hi"], dims["Hw"] = validate.selection_heads(
         dims["Hr"], dims["H"], dims["Hq"], None, weight_heads
     )
@@ -111,10 +122,15 @@ def explain_shape(
 
     Returns, raises: as `explain`.
     """
-    device = torch.device(device)
-    if resolve_backend(backend, device) == "reference":
-        return []
+    validate.one_of("normalize", normalize, validate.NORMALIZATIONS)
+    validate.one_of("backend", backend, validate.BACKENDS)
+    device = _known_device(device)
     sizes = _complete(dims)
+    if resolve_backend(backend, device) == "reference" or calls.is_empty(sizes):
+        return []
+    validate.one_of("dtype", dtype, DTYPES)
+    if score_dtype is not None:
+        validate.one_of("score_dtype", score_dtype, DTYPES)
     chunk, top_k = sizes.pop("S"), sizes["K"]
     mixed = normalize == "lse_mix"
     retrieve = RetrieveOptions(
@@ -152,13 +168,31 @@ def _complete(dims: Mapping[str, int]) -> dict[str, int]:
             + (f"missing {', '.join(missing)}; " if missing else "")
             + f"give {', '.join(NEEDED)} and, where needed, {', '.join(KNOWN[len(NEEDED) :])}"
         )
+    for name, size in dims.items():
+        validate.at_least(name, size, 0 if name in MAY_BE_EMPTY else 1)
+    validate.chunk_size(dims["S"], "S")
     sizes = {"B": 1, "Lkv": dims["L"], "Hr": dims["H"], "Dr": dims["D"], **dims}
     sizes.setdefault("C", sizes["Lkv"] // sizes["S"])
     sizes.setdefault("Hm", sizes["Hr"])
     sizes.setdefault("Hi", min(sizes["Hr"], sizes["H"]))
     sizes.setdefault("Hw", max(sizes["Hr"], sizes["H"]))
     sizes["R"] = sizes["L"]
+    validate.head_dim(sizes["D"])
+    validate.retrieval_dim(sizes["Dr"])
+    validate.query_heads(sizes["Hq"], sizes["H"])
+    for few, many in (("Hm", "Hr"), ("Hr", "Hw"), ("Hi", "Hw"), ("Hw", "Hq")):
+        validate.divides((few, sizes[few]), (many, sizes[many]))
     return sizes
+
+
+def _known_device(given: torch.device | str) -> torch.device:
+    try:
+        device = torch.device(given)
+    except RuntimeError:  # torch knows no such kind
+        device = torch.device("meta")
+    if device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_available()):
+        return device
+    raise InputError(f"device={str(given)!r}: give 'cpu', or 'cuda' on a machine with a GPU")
 
 
 __all__ = ["Row", "explain", "explain_shape", "used"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hsa_compiler import compiler
 from hsa_compiler.configs import Choice
-from hsa_compiler.errors import BackendError, MemoryEstimateError
+from hsa_compiler.errors import BackendError, InputError, MemoryEstimateError
 from hsa_compiler.ir import differentiate, fuse_groups, interpret
 from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions, hsa_program
 from hsa_compiler.runtime import dispatch, explain, memory, record
@@ -291,3 +291,47 @@ def test_explain_asks_for_what_it_needs(kernels: list[InterpretedKernel]) -> Non
         explain.explain(values()["q"])
     with pytest.raises(ValueError, match="unknown X; missing D, K; give L, Hq, H, D, S, K"):
         explain.explain_shape({"L": L, "Hq": 4, "H": 2, "S": S, "X": 1})
+
+
+EXPLAINED: dict[str, tuple[dict[str, Any], str]] = {
+    "chunk size": ({"chunk_size": 48}, "chunk_size=48: give one of 16, 32, 64, 128"),
+    "top k": ({"top_k": 0}, "top_k=0: give 1 or more"),
+    "normalize": ({"normalize": "sigmoid"}, "normalize='sigmoid': give one of 'softmax'"),
+    "weight heads": ({"weight_heads": "all"}, "weight_heads='all': give one of 'kv', 'query'"),
+    "back end": ({"backend": "cuda"}, "backend='cuda': give one of 'auto'"),
+    "no device": ({"device": None}, "device='meta': give 'cpu', or 'cuda'"),
+    "device": ({"device": "gpu"}, "device='gpu': give 'cpu', or 'cuda'"),
+    "chunks": ({"landmarks": torch.empty(1, 9, 2, 16)}, "axis C is 9, not"),
+    "head dim": ({n: torch.empty(1, L, 2, 48) for n in "qkv"}, "head dim D of q, k and v is 48"),
+    "dtype": ({"k": torch.empty(1, L, 2, 16).int()}, "q, k, v have different dtypes"),
+}
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_explain_refuses_what_a_call_would(name: str) -> None:
+    change, message = EXPLAINED[name]
+    tensors = {n: values()[n].to("meta") for n in ("q", "k", "v", "q_slc", "landmarks")}
+    options: dict[str, Any] = {"chunk_size": S, "top_k": 2, "device": "cpu"}
+    with pytest.raises(InputError, match=message):
+        explain.explain(**{**tensors, **options, **change})
+
+
+def test_explain_by_sizes_refuses_what_a_call_would() -> None:
+    dims = {"L": L, "Hq": 4, "H": 2, "D": 16, "S": S, "K": 2}
+    for change, message in (
+        ({"S": 0}, "S=0: give 1 or more"),
+        ({"L": -5}, "L=-5: give 0 or more"),
+        ({"L": 8.5}, "L=8.5 is a float: give a whole number"),
+        ({"Hq": 3}, "q has 3 heads and k, v have 2"),
+        ({"Hw": 5}, "Hr has 2 heads and Hw has 5: the first must divide the second"),
+    ):
+        with pytest.raises(InputError, match=message):
+            explain.explain_shape({**dims, **change})
+    with pytest.raises(InputError, match="dtype='float32': give one of 'fp32', 'bf16', 'fp16'"):
+        explain.explain_shape(dims, dtype="float32")
+
+
+def test_explain_has_no_kernels_where_none_is_launched() -> None:
+    dims = {"L": L, "Hq": 4, "H": 2, "D": 16, "S": S, "K": 2}
+    assert explain.explain_shape({**dims, "L": 0}) == []
+    assert explain.explain_shape({**dims, "L": S - 1}) == []
