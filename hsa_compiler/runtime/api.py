@@ -26,6 +26,7 @@ from torch import Tensor
 
 from hsa_compiler.errors import InputError
 from hsa_compiler.runtime import attention_op, checks, prepare, retrieve_op, validate
+from hsa_compiler.runtime.op_support import refuse_transforms
 
 Normalize = Literal["softmax", "stick_breaking", "softmax_off_by_one", "lse_mix"]
 WeightHeads = Literal["kv", "query"]
@@ -290,7 +291,8 @@ def hsa_attention(
         MemoryEstimateError: the call cannot fit into memory; before any allocation.
         BackendError: the back end is missing.
 
-    Autocast casts all five tensors and local_out. Second derivatives and vmap raise InputError.
+    Autocast casts all five tensors and local_out. Second derivatives, vmap, the gradients of
+    torch.func and forward-mode AD raise InputError.
     """
     # Without weights nothing would learn to retrieve; `retrieve` alone takes None.
     validate.one_of("normalize", normalize, validate.NORMALIZATIONS)
@@ -362,6 +364,7 @@ def hsa_attention(
 
 
 def _select(args: prepare.RetrieveArgs) -> Selection:
+    refuse_transforms("retrieve", args)
     weights, indices, scores, local_weight = retrieve_op.retrieve(*args)
     if args.normalize == retrieve_op.SELECT_ONLY:
         return Selection(indices)
@@ -371,5 +374,6 @@ def _select(args: prepare.RetrieveArgs) -> Selection:
 
 
 def _attend(args: prepare.AttentionArgs) -> Tensor:
+    refuse_transforms("chunk_attention", args)
     out: Tensor = attention_op.chunk_attention(*args)[0]
     return out

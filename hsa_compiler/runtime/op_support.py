@@ -1,12 +1,13 @@
-"""What both custom ops share: refusing vmap and double backward, and unpacking gradients."""
+"""What both custom ops share: refusing what has no rule, and unpacking gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from hsa_compiler.errors import InputError
 
@@ -32,6 +33,25 @@ def refuse_double_backward(name: str) -> Callable[..., NoReturn]:
         )
 
     return rule
+
+
+def refuse_transforms(name: str, args: Iterable[object]) -> None:
+    """Raise where an argument is tracked by a transform that custom ops have no rule for.
+
+    torch itself names an internal class for `torch.func.grad`, and drops the tangents of forward
+    mode without a word.
+    """
+    if torch.compiler.is_compiling():
+        return
+    for x in args:
+        if isinstance(x, Tensor) and (
+            torch._C._functorch.is_gradtrackingtensor(x)
+            or forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
+        ):
+            raise InputError(
+                f"{name} has no rule for torch.func (grad, vjp, jvp, ...) and forward-mode AD: "
+                "use torch.autograd.grad or backward()"
+            )
 
 
 def wanted(ctx: Any, names: Sequence[str], differentiable: Sequence[str]) -> tuple[str, ...]:

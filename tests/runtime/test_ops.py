@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from hsa_compiler import Selection, chunk_attention, hsa_attention, retrieve
@@ -232,6 +233,30 @@ def test_vmap_is_refused() -> None:
     inputs = {name: torch.stack([x, x]) for name, x in hsa_inputs().items()}
     with pytest.raises(InputError, match=r"retrieve has no vmap rule.*batch axis"):
         torch.vmap(lambda tensors: hsa_attention(**tensors, **OPTIONS))(inputs)
+
+
+def forward_mode(function: Any, x: Tensor) -> None:
+    with forward_ad.dual_level():
+        function(forward_ad.make_dual(x, x))
+
+
+TRANSFORMS = {
+    "grad": lambda function, x: torch.func.grad(function)(x),
+    "jvp": lambda function, x: torch.func.jvp(function, (x,), (x,)),
+    "forward mode": forward_mode,
+}
+
+
+@pytest.mark.parametrize("name", ["q", "landmarks"])
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_function_transforms_are_refused(name: str, transform: str) -> None:
+    inputs = {n: x.detach() for n, x in hsa_inputs().items()}
+
+    def loss(x: Tensor) -> Tensor:
+        return hsa_attention(**{**inputs, name: x}, **OPTIONS).sum()
+
+    with pytest.raises(InputError, match=r"has no rule for torch.func .* use torch.autograd.grad"):
+        TRANSFORMS[transform](loss, inputs[name])
 
 
 def test_a_call_is_deterministic() -> None:
