@@ -218,7 +218,7 @@ def chunk_attention(
     checks.check_local(dims, q, weights, local_weight, local_out, local_lse)
     packing = checks.Packing(None, cu_seqlens_kv)
     checks.check_packing(packing, dims, query_block, chunk_size, ("q", q))
-    prepare.estimate_attention(q, k, v, dims, dims["Hi"], dims.get("Hw", 0))
+    prepare.estimate_attention(q, k, v, dims, dims["Hi"], dims.get("Hw", 0), backend)
     args = prepare.attention_args(
         q,
         k,
@@ -337,8 +337,8 @@ def hsa_attention(
         force_last=0,
         deterministic=deterministic,
         backend=backend,
+        qkv=(q, k, v),
     )
-    prepare.estimate_attention(q, k, v, dims, first.index_heads, first.weight_heads)
     selection = _select(first)
     second = prepare.attention_args(
         q,

@@ -16,6 +16,9 @@ from hsa_compiler.errors import InputError
 from hsa_compiler.runtime import checks, memory, validate, visibility
 from hsa_compiler.runtime.op_support import accumulator
 
+#: The interpreter scores every chunk for every row: fp32 scores, their order and masks, measured.
+INTERPRETED_SCORE_BYTES = 38
+
 
 class RetrieveArgs(NamedTuple):
     """The arguments of `hsa::retrieve`, in order."""
@@ -100,11 +103,13 @@ def retrieve_args(
     force_last: int,
     deterministic: bool,
     backend: str,
+    qkv: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> RetrieveArgs:
     """Check one retrieval and build the arguments of its op.
 
     `dims` may hold sizes that are known already (B, and C where the keys fix it) and gains B, R,
-    C, Hr, Hm, Dr and K.
+    C, Hr, Hm, Dr and K. Attention to `qkv` that will follow is estimated before anything is
+    copied here.
     """
     validate.chunk_size(chunk_size)
     validate.one_of("normalize", normalize, (*validate.NORMALIZATIONS, None))
@@ -147,7 +152,9 @@ def retrieve_args(
     slots = dims["B"] * dims["R"] * max(heads) * top_k
     validate.countable("the number of selected slots, B * R * heads * top_k,", slots)
     dims["K"] = top_k
-    estimate_retrieve(q_slc, landmarks, dims, heads)
+    estimate_retrieve(q_slc, landmarks, dims, heads, backend)
+    if qkv is not None:
+        estimate_attention(*qkv, dims, *heads, backend)
 
     wide = accumulator(q_slc.dtype)
     lo, hi = visibility.intervals(
@@ -236,12 +243,18 @@ def attention_args(
 
 
 def estimate_retrieve(
-    q_slc: Tensor, landmarks: Tensor, dims: Mapping[str, int], heads: tuple[int, int]
+    q_slc: Tensor,
+    landmarks: Tensor,
+    dims: Mapping[str, int],
+    heads: tuple[int, int],
+    backend: str,
 ) -> int:
     """Bytes that a retrieval allocates, its gradients included; checked unless tracing."""
     row_slots = dims["B"] * dims["R"] * dims["K"]
     size = 4 * row_slots * (heads[0] + heads[1] + dims["Hr"])
     size += _copies(q_slc, landmarks)
+    if backend == "reference":
+        size += INTERPRETED_SCORE_BYTES * dims["B"] * dims["R"] * dims["Hr"] * dims["C"]
     if torch.is_grad_enabled():
         size += _gradients(q_slc, landmarks)
         if landmarks.requires_grad:
@@ -250,10 +263,18 @@ def estimate_retrieve(
 
 
 def estimate_attention(
-    q: Tensor, k: Tensor, v: Tensor, dims: Mapping[str, int], index_heads: int, weight_heads: int
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    dims: Mapping[str, int],
+    index_heads: int,
+    weight_heads: int,
+    backend: str,
 ) -> int:
     """Bytes that chunk attention allocates, its gradients included; checked unless tracing."""
     size = q.numel() * q.itemsize + _copies(q, k, v)
+    if backend == "reference":  # the output of every slot, in fp32
+        size += 4 * q.numel() * dims["K"]
     if torch.is_grad_enabled():
         row_slots = dims["B"] * dims["R"] * dims["K"]
         size += _gradients(q, k, v) + 4 * row_slots * weight_heads

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hsa_compiler import Selection, chunk_attention, hsa_attention, retrieve
 from hsa_compiler.errors import BackendError, InputError, MemoryEstimateError
-from hsa_compiler.runtime import attention_op, dispatch, memory, retrieve_op
+from hsa_compiler.runtime import attention_op, dispatch, memory, retrieve_op, visibility
 
 S = 16
 CU = torch.tensor([0, 40])
@@ -343,12 +343,29 @@ def test_calls_that_cannot_fit_say_how_much_they_need(monkeypatch: pytest.Monkey
         "v": long,
         "q_slc": long,
         "landmarks": one.expand(1, 2**18, 2, 16),
+        "backend": "auto",
     }
     with pytest.raises(MemoryEstimateError, match=r"needs about 6\.5 GiB .* has 3\.0 GiB free"):
         call({**tensors, "top_k": 64})
     # A small top_k leaves retrieval small, but the keys must still be copied and attended to.
+    monkeypatch.setattr(visibility, "intervals", None)  # refused before anything is made
     with pytest.raises(MemoryEstimateError, match="chunk_attention needs about"):
         call({**tensors, "top_k": 1, "q": one.expand(1, 2**22, 32, 16)})
+
+
+def test_the_interpreter_scores_every_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 3 * 2**30)
+    monkeypatch.setattr(memory, "total_bytes", lambda kind, index: 8 * 2**30)
+    rows = zeros(1, 20000, 1, 16)
+    with pytest.raises(MemoryEstimateError, match=r"retrieve needs about 14\.2 GiB"):
+        retrieve(rows, rows, chunk_size=S, top_k=1, backend="reference")
+    q, kv = zeros(1, 1, 1, 1).expand(1, 2**16, 4, 64), zeros(1, S, 1, 64)
+    with pytest.raises(MemoryEstimateError, match="chunk_attention needs about"):
+        chunk_attention(
+            *(q, kv, kv, torch.zeros(1, 2**16, 1, 64, dtype=torch.int32)),
+            chunk_size=S,
+            backend="reference",
+        )
 
 
 def test_free_memory_is_not_asked_for_small_calls(monkeypatch: pytest.MonkeyPatch) -> None:
