@@ -129,7 +129,8 @@ def _select(c: Call) -> Tensor:
         (chunk < lo.clamp(min=0) + c.number("force_first"))
         | (chunk >= last - c.number("force_last"))
     )
-    value = value.masked_fill(~visible, -torch.inf)
+    # A sort puts NaN first, where it would take a slot that the kernels give to a real score.
+    value = value.masked_fill(~visible | value.isnan(), -torch.inf)
     # Forced chunks first, then by value; newest first among equals: sorts are stable.
     order = torch.arange(chunks - 1, -1, -1, device=value.device).expand(value.shape)
     for key in (value, forced.to(value.dtype)):

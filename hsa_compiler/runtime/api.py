@@ -78,7 +78,8 @@ def retrieve(
     """Choose the top-k visible chunks of every row and weigh them (arXiv 2511.23319, section 3).
 
     ``s[t, c] = scale * q_slc[t] . landmarks[c] + chunk_bias[c]``; the K largest visible chunks,
-    ties to the newer one, ordered newest first; weights from their scores in fp32.
+    ties to the newer one, ordered newest first; weights from their scores in fp32. A chunk whose
+    score is -inf (chunk_bias may mask it) or NaN is not chosen; the result shows no NaN then.
 
     Args:
         q_slc: [B, R, Hr, Dr] retrieval queries, fp32, bf16 or fp16; Dr a multiple of 16 up to
