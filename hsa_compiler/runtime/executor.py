@@ -102,7 +102,7 @@ class Executable:
             if tensor is None:
                 raise KeyError(f"program {self.program.name} needs a value for {name}")
             inputs[name] = tensor.detach().contiguous()
-        deterministic = deterministic or _torch_wants_deterministic()
+        deterministic = deterministic or torch_wants_deterministic()
         # Kernels state their own precision; autocast must not reach into the interpreter either.
         with torch.autocast(device.type, enabled=False), _on(device):
             if resolve_backend(backend, device) == "reference":
@@ -164,7 +164,8 @@ class Executable:
         return {name: _own(found[name], values) for name in self.outputs}
 
 
-def _torch_wants_deterministic() -> bool:
+def torch_wants_deterministic() -> bool:
+    """Whether torch.use_deterministic_algorithms is on, and not for warnings alone."""
     return (
         torch.are_deterministic_algorithms_enabled()
         and not torch.is_deterministic_algorithms_warn_only_enabled()

@@ -18,7 +18,7 @@ from hsa_compiler.errors import InputError
 from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions
 from hsa_compiler.runtime import attention_op, calls, checks, retrieve_op, validate
 from hsa_compiler.runtime.dispatch import resolve_backend, select_schedule
-from hsa_compiler.runtime.executor import DTYPE_NAMES, Executable
+from hsa_compiler.runtime.executor import DTYPE_NAMES, Executable, torch_wants_deterministic
 from hsa_compiler.runtime.record import Row, used
 
 #: Dims that `explain_shape` must be given; the others have defaults.
@@ -131,6 +131,7 @@ def explain_shape(
     validate.one_of("dtype", dtype, DTYPES)
     if score_dtype is not None:
         validate.one_of("score_dtype", score_dtype, DTYPES)
+    deterministic = deterministic or torch_wants_deterministic()  # as `Executable.run`
     chunk, top_k = sizes.pop("S"), sizes["K"]
     mixed = normalize == "lse_mix"
     retrieve = RetrieveOptions(

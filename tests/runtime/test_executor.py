@@ -335,3 +335,20 @@ def test_explain_has_no_kernels_where_none_is_launched() -> None:
     dims = {"L": L, "Hq": 4, "H": 2, "D": 16, "S": S, "K": 2}
     assert explain.explain_shape({**dims, "L": 0}) == []
     assert explain.explain_shape({**dims, "L": S - 1}) == []
+
+
+@pytest.mark.parametrize(("warn_only", "expected"), [(True, False), (False, True)])
+def test_explain_heeds_torchs_deterministic_mode(
+    monkeypatch: pytest.MonkeyPatch, warn_only: bool, expected: bool
+) -> None:
+    asked: list[bool] = []
+    select = explain.select_schedule
+
+    def noted(*args: Any) -> Any:
+        asked.append(args[-1])
+        return select(*args)
+
+    monkeypatch.setattr(explain, "select_schedule", noted)
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)
+    explain.explain_shape({"L": L, "Hq": 4, "H": 2, "D": 16, "S": S, "K": 2})
+    assert set(asked) == {expected}
