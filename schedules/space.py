@@ -76,14 +76,14 @@ KNOBS: dict[str, KernelKnobs] = {
     ),
 }
 
-#: Values of a knob that one kernel takes, where they are fewer than the knob's own choices.
-LIMITS: dict[tuple[str, str], tuple[Any, ...]] = {
-    ("select", "tokens"): (16, 32, 64, 128),
-    ("attend", "tokens"): (1, 2, 4, 8, 16, 32, 64, 128),
-    ("attend_grad_q", "tokens"): (1, 2, 4, 8, 16, 32, 64, 128),
+#: Values of a knob that one kernel takes on a back end, where they are fewer than the knob's own
+#: choices. A CPU's registers hold few rows, so more tokens a tile than fill its lanes gain nothing.
+LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
+    ("select", "triton", "tokens"): (16, 32, 64, 128),
+    ("select", "tvm", "tokens"): (16, 32, 64, 128),
+    ("attend", "tvm", "tokens"): (1, 2, 4, 8, 16),
+    ("attend_grad_q", "tvm", "tokens"): (1, 2, 4, 8, 16),
 }
-
-
 #: Tokens of a tile when a search moves from token order to union order.
 UNION_TOKENS = 4
 
@@ -124,7 +124,7 @@ def allowed(kind: str, backend: str, name: str) -> tuple[Any, ...]:
     if name == "combine":
         return ("none", "atomic")
     choices: tuple[Any, ...] = field.metadata["choices"]
-    return LIMITS.get((kind, name), choices)
+    return LIMITS.get((kind, backend, name), choices)
 
 
 def canonical(kind: str, backend: str, schedule: Schedule) -> Schedule:

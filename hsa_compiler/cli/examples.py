@@ -178,7 +178,7 @@ def example(name: str, shape: Shape) -> Example:
     if name not in PROGRAMS:
         raise InputError(f"no program {name!r}; there are: {', '.join(PROGRAMS)}")
     program, full, block = PROGRAMS[name](shape)
-    validate.one_of("--shape: S", full.S, validate.CHUNK_SIZES)
+    validate.chunk_size(full.S, "--shape: S")
     validate.head_dim(full.D)
     validate.retrieval_dim(full.Dr)
     dims = {field.name: getattr(full, field.name) for field in fields(full)}

@@ -115,7 +115,6 @@ def damaged(path: Path, **changes: Any) -> Path:
         ({"entries__0__shape": None}, "entries.0.shape: Field required"),
         ({"entries__0__note": "hi"}, "entries.0.note: Extra inputs are not permitted"),
         ({"entries__0__gain_over_default__low": 3.0}, "needs low <= ratio <= high"),
-        ({"entries__0__schedule__warps": 4.0}, "entries.0.schedule: Value error, knob: warps=4.0"),
         ({"entries__0__error": float("nan")}, "entries.0.error: "),
         ({"entries__0__time__median_ms": float("inf")}, "median_ms: Input should be a finite"),
         ({"entries__0__gain_over_default__high": float("inf")}, "high: Input should be a finite"),

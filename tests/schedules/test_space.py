@@ -116,7 +116,9 @@ def test_feasible_schedules_are_legal_and_distinct(kind: str, backend: str) -> N
 def test_the_axes_cover_the_feasible_space() -> None:
     problem, _ = make("attend_grad_kv")
     axes = {knob.name: knob for knob in space.knobs("attend_grad_kv", "triton")}
-    assert set(axes) == {"pairs", "chunk_tile", "split", "combine", "warps", "stages"}
+    assert set(axes) == {
+        "pairs", "chunk_tile", "split", "combine", "warps", "stages", "registers"
+    }  # fmt: skip
     assert axes["pairs"].ordinal
     assert not axes["combine"].ordinal
     assert axes["warps"].doc
