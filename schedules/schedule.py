@@ -64,6 +64,12 @@ class Schedule:
         (0, 32, 64, 128, 256, 512, 1024),
         "pairs per program in chunk order; 0 = one program walks a chunk's whole list",
     )
+    window: int = _knob(
+        0,
+        (0, 1024, 2048, 4096, 8192),
+        "rows whose pairs programs of chunk order share out side by side, so that a cache can "
+        "hold them: one program per chunk and window; 0 = all rows",
+    )
     combine: str = _knob(
         "none",
         ("none", "atomic", "buffer"),

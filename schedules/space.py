@@ -67,12 +67,12 @@ KNOBS: dict[str, KernelKnobs] = {
     "attend_grad_kv": KernelKnobs(
         ("chunk",),
         ("pairs", "chunk_tile"),
-        ("split", "combine", "warps", "stages", "registers"),
+        ("split", "window", "combine", "warps", "stages", "registers"),
         ("lanes", "unroll"),
     ),
     "weigh_grad": KernelKnobs(("token",), ("dim_block",), ("warps",)),
     "landmark_grad": KernelKnobs(
-        ("chunk",), ("pairs", "dim_block"), ("split", "combine", "warps", "stages")
+        ("chunk",), ("pairs", "dim_block"), ("split", "window", "combine", "warps", "stages")
     ),
 }
 
@@ -210,6 +210,11 @@ def check_knobs(kind: str, schedule: Schedule, backend: str) -> None:
     check_together(kind, schedule)
 
 
+def shares_chunks(schedule: Schedule) -> bool:
+    """Whether several programs of chunk order work on a chunk."""
+    return schedule.split > 0 or schedule.window > 0
+
+
 def check_together(kind: str, schedule: Schedule) -> None:
     """The part of `check_knobs` that is about several knobs at once.
 
@@ -222,11 +227,18 @@ def check_together(kind: str, schedule: Schedule) -> None:
             f"tokens={schedule.tokens} with order={schedule.order}: union order has 2 tokens a "
             "tile or more, token order has 1",
         )
-    if (schedule.split > 0) != (schedule.combine == "atomic"):
+    if schedule.split and schedule.window:
+        raise IllegalSchedule(
+            "split",
+            f"split={schedule.split} with window={schedule.window}: programs share out a chunk's "
+            "list by one of them",
+        )
+    if shares_chunks(schedule) != (schedule.combine == "atomic"):
         raise IllegalSchedule(
             "combine",
-            f"split={schedule.split} with combine={schedule.combine!r}: programs that share a "
-            "chunk (split > 0) need combine='atomic', and a whole chunk needs none",
+            f"split={schedule.split} window={schedule.window} with combine={schedule.combine!r}: "
+            "programs that share a chunk (split or window > 0) need combine='atomic', and a whole "
+            "chunk needs none",
         )
     if 0 < schedule.split < schedule.pairs:
         raise IllegalSchedule(
@@ -300,8 +312,8 @@ def adapted(problem: Problem, schedule: Schedule) -> Schedule:
 
 def candidates(problem: Problem, backend: str) -> Iterator[Schedule]:
     """Every combination of the knobs' values in a fixed order, each kernel once (`normal`), whether
-    it fits or not; `combine` follows from `split`. Combinations of orders and tokens a tile that
-    mean nothing are among them."""
+    it fits or not; `combine` follows from `split` and `window`. Combinations that mean nothing are
+    among them."""
     kind = problem.kind
     base = generic(kind, backend)
     axes: dict[str, list[Any]] = {}
@@ -317,8 +329,7 @@ def candidates(problem: Problem, backend: str) -> Iterator[Schedule]:
             axes[name] = list(dict.fromkeys(getattr(schedule, name) for schedule in found))
     for values in itertools.product(*axes.values()):
         knobs_of_one = dict(zip(axes, values, strict=True))
-        combine = "atomic" if knobs_of_one.get("split") else "none"
-        yield Schedule(**knobs_of_one, combine=combine)
+        yield _combined(Schedule(**knobs_of_one))
 
 
 def feasible(
@@ -339,8 +350,8 @@ def feasible(
 def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, ...]:
     """Schedules one move away: the next value of an ordinal knob, any value of a categorical one.
 
-    `split` and `combine` move together, since one means nothing without the other; so do the order
-    and the tokens of a tile.
+    `split`, `window` and `combine` move together, since they mean nothing without each other; so do
+    the order and the tokens of a tile.
     """
     moves = []
     for knob in knobs(kind, backend):
@@ -351,11 +362,16 @@ def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, .
             if not 0 <= step < len(knob.choices) or step == at or knob.name == "combine":
                 continue
             changes: dict[str, Any] = {knob.name: knob.choices[step]}
-            if knob.name == "split":
-                changes["combine"] = "atomic" if knob.choices[step] else "none"
+            if knob.name in ("split", "window"):
+                changes = {"split": 0, "window": 0, **changes}
             if "union" in KNOBS[kind].orders and knob.name == "order":
                 changes["tokens"] = UNION_TOKENS if knob.choices[step] == "union" else 1
             if "union" in KNOBS[kind].orders and knob.name == "tokens":
                 changes["order"] = "union" if knob.choices[step] > 1 else "token"
-            moves.append(schedule.replace(**changes))
+            moves.append(_combined(schedule.replace(**changes)))
     return tuple(moves)
+
+
+def _combined(schedule: Schedule) -> Schedule:
+    """With the `combine` that follows from the other knobs."""
+    return schedule.replace(combine="atomic" if shares_chunks(schedule) else "none")

@@ -22,9 +22,9 @@ def lower_attend_grad_kv(low: Lowering) -> LoweredGroup:
     kernel = _GradKV(low, b)
     kernel.run()
     shape, lists = kernel.shape, kernel.lists
-    heads = shape.programs if lists.split else shape.kv_heads
+    heads = shape.programs if lists.shared else shape.kv_heads
     launch = b.finish((lists.programs() * shape.key_tiles, heads, "B"))
-    if not lists.split:
+    if not lists.shared:
         # Keys after the last whole chunk belong to no program.
         return LoweredGroup((launch,), zeroed=("d_k", "d_v"))
     return LoweredGroup((launch,), tuple(lists.zeroed), lists.accumulators)
@@ -70,7 +70,7 @@ class _GradKV:
         i_tile: Var | int = 0
         if shape.key_tiles > 1:
             work, i_tile = work // shape.key_tiles, work % shape.key_tiles
-        if self.lists.split:
+        if self.lists.shared:
             self._walk(work, i_tile, i_batch, i_head, shape.kv_head(i_head))
             return
         # One program owns a chunk's result, so it walks the lists of all head programs that

@@ -1,9 +1,13 @@
 """Chunk order: how programs share out the lists of (row, slot) pairs of an inverse index.
 
-`split` = 0: one program per chunk walks its whole list and owns the chunk's result. `split` = n:
-programs take n consecutive pairs of the sorted pair list each, whatever chunks they belong to, so
-that all have equal work; a program walks the chunks its pairs touch and adds every chunk's part
-into an fp32 accumulator with atomics.
+- One program per chunk walks its whole list and owns the chunk's result.
+- `split` = n: programs take n consecutive pairs of the sorted pair list each, whatever chunks they
+  belong to, so that all have equal work; a program walks the chunks its pairs touch.
+- `window` = n: one program per chunk and window of n rows, all chunks of a window side by side. A
+  row is read for each of its chunks; read within a short time, it comes from the cache.
+
+With either of the last two, several programs add a chunk's parts into an fp32 accumulator with
+atomics.
 """
 
 from __future__ import annotations
@@ -16,6 +20,10 @@ from hsa_compiler.lowering.common import Lowering
 from hsa_compiler.schedules.schedule import IllegalSchedule
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Size, Var, Workspace
+
+#: Entries of a pair list that one step of a search looks at.
+_PROBES_BITS = 6
+_PROBES = 1 << _PROBES_BITS
 
 
 @dataclass(frozen=True)
@@ -37,22 +45,34 @@ class ChunkLists:
         """Pairs per program; 0 = whole lists."""
         return self.low.schedule.split
 
+    @property
+    def window(self) -> int:
+        """Rows per window; 0 = all."""
+        return self.low.schedule.window
+
+    @property
+    def shared(self) -> bool:
+        """Whether several programs work on a chunk."""
+        return bool(self.split or self.window)
+
     def check(self) -> None:
         """Refuse schedules whose parts could not be combined."""
         self.low.need_order("chunk")
         combine = self.low.schedule.combine
-        needed = "atomic" if self.split else "none"
-        if combine != needed:
+        needed = "atomic" if self.shared else "none"
+        if combine != needed or (self.split and self.window):
             raise IllegalSchedule(
                 "combine",
-                f"{self.low.problem.kind} with split={self.split} needs combine={needed}, "
-                f"given {combine}",
+                f"{self.low.problem.kind} with split={self.split} window={self.window} needs "
+                f"combine={needed} and one of the two, given {combine}",
             )
-        if self.split:
+        if self.shared:
             self.low.need_atomics()
 
     def programs(self) -> Size:
         """Programs that share out one index head's lists."""
+        if self.window:
+            return Size.of("C") * Size.of("R").cdiv(self.window)
         if not self.split:
             return Size.of("C")
         return (Size.of("R") * self.top_k).cdiv(self.split)
@@ -79,7 +99,7 @@ class ChunkLists:
         """Where a result of `size` elements is written: the output itself, or, when programs add
         atomically into a half-precision output, an fp32 buffer that stands in for it."""
         out = self.low.result(self.b, op, role)
-        if not self.split:
+        if not self.shared:
             return out
         if out.dtype == "fp32":
             self.zeroed.append(role)
@@ -90,7 +110,7 @@ class ChunkLists:
 
     def put(self, target: Pointer, offset: Var, value: Var, mask: Var | None = None) -> None:
         """Write a chunk's result, or add a program's part of it."""
-        write = self.b.atomic_add if self.split else self.b.store
+        write = self.b.atomic_add if self.shared else self.b.store
         write(target, offset, value, mask)
 
     def walk(
@@ -99,8 +119,16 @@ class ChunkLists:
         """Emit ``visit(chunk, first_pair, last_pair)`` for every chunk of program `work`."""
         b = self.b
         row = self._offsets_row(batch, head)
-        if not self.split:
+        if not self.shared:
             visit(work, *self._bounds(row, work))
+            return
+        if self.window:
+            n_chunks = b.scalar("C")
+            chunk, window = work % n_chunks, work // n_chunks
+            base = self.pair_base(batch, head)
+            begin, end = self._of_rows(base, *self._bounds(row, chunk), window * self.window)
+            with b.when(begin < end):
+                visit(chunk, begin, end)
             return
         begin = work * self.split
         total = b.load(self.offsets, row + b.scalar("C"), name="n_pairs")
@@ -126,3 +154,29 @@ class ChunkLists:
             before = starts <= pair
             loop.yield_(b.where(before, middle, low_chunk), b.where(before, high_chunk, middle))
         return loop.carried[0]
+
+    def _of_rows(self, base: Var, first: Var, last: Var, row: Var) -> tuple[Var, Var]:
+        """The part of a chunk's list ``first .. last - 1`` that belongs to a window's rows, `row`
+        the first of them.
+
+        Pair ids ascend inside a list: every step looks at `_PROBES` entries at equal distances and
+        goes on between two of them, for both ends at once.
+        """
+        b = self.b
+        steps = b.scalar("list_steps", (Size.of("R") * self.top_k).bits().cdiv(_PROBES_BITS))
+        keys = (row * self.top_k, (row + self.window) * self.top_k)
+        o_probe = b.arange(_PROBES, "o_probe")
+        carry = [("low_1", first), ("high_1", last), ("low_2", first), ("high_2", last)]
+        with b.loop(0, steps, name="i_search", carry=carry) as loop:
+            narrowed: list[Var] = []
+            for key, low, high in zip(keys, loop.carried[::2], loop.carried[1::2], strict=True):
+                stride = (high - low + (_PROBES - 1)) // _PROBES
+                place = low + o_probe * stride
+                inside = place < high
+                b_pair = b.load(self.order, base + place, inside, name="b_pair")
+                before = b.where(inside & (b_pair < key), 1, b.full((_PROBES,), 0, "i32", "b_zero"))
+                count = b.sum(before, 0, "n_before")
+                low_next = b.where(count > 0, low + (count - 1) * stride + 1, low, "low")
+                narrowed += [low_next, b.minimum(high, low + count * stride, "high")]
+            loop.yield_(*narrowed)
+        return loop.carried[0], loop.carried[2]

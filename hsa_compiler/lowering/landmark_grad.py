@@ -15,7 +15,7 @@ def lower_landmark_grad(low: Lowering) -> LoweredGroup:
     kernel = _LandmarkGrad(low, b)
     kernel.run()
     lists = kernel.lists
-    heads = kernel.score_heads if lists.split else kernel.heads
+    heads = kernel.score_heads if lists.shared else kernel.heads
     launch = b.finish((lists.programs() * kernel.dim_tiles, heads, "B"))
     return LoweredGroup((launch,), tuple(lists.zeroed), lists.accumulators)
 
@@ -54,7 +54,7 @@ class _LandmarkGrad:
             work, i_tile = work // self.dim_tiles, work % self.dim_tiles
         o_dim = b.arange(self.step, "o_dim") + i_tile * self.step
         m_dim = None if self.dim % self.step == 0 else o_dim < self.dim
-        if self.lists.split:
+        if self.lists.shared:
             head = self._index_head(i_head)
             landmark_head = i_head * self.heads // self.score_heads
 

@@ -143,7 +143,7 @@ def select_schedule(
     row = hardware.detect("cpu" if target.arch == "interpret" else str(device))
     choice = choose(problem, sizes, target, row)
     if deterministic and choice.schedule.combine == "atomic":
-        schedule = choice.schedule.replace(split=0, combine="none")
+        schedule = choice.schedule.replace(split=0, window=0, combine="none")
         reason = f"{choice.reason}; without atomic adds, as deterministic=True asks"
         choice = replace(choice, schedule=schedule, reason=reason)
     return problem, target, choice

@@ -25,7 +25,7 @@ def union_chunks(
     x_10 = x_9 + x_3
     x_11 = x_2 < L
     b_chosen = tl.load(p_indices + x_10, mask=x_11, other=-1)
-    b_twins = tl.full([128], 0, tl.int32)
+    b_twins = tl.full([128, 32], 0, tl.int32)  # [128, 32]
     b_twins_1 = b_twins
     for i_pair in tl.range(0, 128, 32, num_stages=1):
         o_other = tl.arange(0, 32)
@@ -50,28 +50,26 @@ def union_chunks(
         o_pair_1 = o_pair[:, None]  # [128, 1]
         x_27 = x_26 < o_pair_1  # [128, 32]
         x_28 = x_25 & x_27  # [128, 32]
-        b_zero = tl.full([128, 32], 0, tl.int32)  # [128, 32]
-        x_29 = tl.where(x_28, 1, b_zero)  # [128, 32]
-        x_29_sum = tl.sum(x_29, axis=1)
-        x_30 = b_twins_1 + x_29_sum
-        b_twins_1 = x_30
-    x_31 = b_chosen >= 0
-    x_32 = b_twins_1 == 0
-    x_33 = x_31 & x_32
-    b_zero_1 = tl.full([128], 0, tl.int32)
-    b_first = tl.where(x_33, 1, b_zero_1)
-    x_34 = i_batch * 1
-    x_35 = x_34 + i_head
-    x_36 = x_35.to(tl.int64)
-    x_37 = x_36 * n_tiles
-    x_38 = x_37 + i_tile
-    x_39 = x_38 * 128
+        x_29 = tl.where(x_28, 1, b_twins_1)  # [128, 32]
+        b_twins_1 = x_29
+    b_twins_2 = tl.max(b_twins_1, axis=1)
+    x_30 = b_chosen >= 0
+    x_31 = b_twins_2 == 0
+    x_32 = x_30 & x_31
+    b_zero = tl.full([128], 0, tl.int32)
+    b_first = tl.where(x_32, 1, b_zero)
+    x_33 = i_batch * 1
+    x_34 = x_33 + i_head
+    x_35 = x_34.to(tl.int64)
+    x_36 = x_35 * n_tiles
+    x_37 = x_36 + i_tile
+    x_38 = x_37 * 128
     b_first_cumsum = tl.cumsum(b_first, axis=0)
-    x_40 = b_first_cumsum - 1
-    x_41 = x_39 + x_40
-    tl.store(p_union_chunks + x_41, b_chosen, mask=x_33)
+    x_39 = b_first_cumsum - 1
+    x_40 = x_38 + x_39
+    tl.store(p_union_chunks + x_40, b_chosen, mask=x_32)
     n_chunks = tl.sum(b_first, axis=0)
-    tl.store(p_union_sizes + x_38, n_chunks)
+    tl.store(p_union_sizes + x_37, n_chunks)
 
 
 @triton.jit(do_not_specialize=['L', 'n_tiles', 'R', 'Lkv'])
