@@ -143,9 +143,9 @@ def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint
     # Padded rows are carried too, where rows are what is carried.
     grown = padded / rows if shape.kind in ("attend", "attend_grad_q") else 1
     carried = int(accumulators * grown)
-    # Scores and their gradients are tiles of rows x keys, one of each.
-    products = {"attend": 1, "attend_grad_q": 2, "attend_grad_kv": 2}.get(shape.kind, 0)
-    live = carried + products * padded * shape.key_tile(schedule)
+    # Logits, exponentials and their gradients are tiles of rows x keys, as compiled.
+    tiles = {"attend": 1.0, "attend_grad_q": 3.0, "attend_grad_kv": 2.0}.get(shape.kind, 0.0)
+    live = carried + int(tiles * padded * shape.key_tile(schedule))
     return Footprint(rows, padded, carried, live, step, shared)
 
 

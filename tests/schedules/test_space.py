@@ -117,7 +117,7 @@ def test_the_axes_cover_the_feasible_space() -> None:
     problem, _ = make("attend_grad_kv")
     axes = {knob.name: knob for knob in space.knobs("attend_grad_kv", "triton")}
     assert set(axes) == {
-        "pairs", "chunk_tile", "split", "combine", "warps", "stages", "registers"
+        "pairs", "chunk_tile", "split", "window", "combine", "warps", "stages", "registers"
     }  # fmt: skip
     assert axes["pairs"].ordinal
     assert not axes["combine"].ordinal
@@ -133,7 +133,8 @@ def test_neighbours_are_one_move_away_and_keep_split_with_combine() -> None:
     assert start not in moves
     assert len(set(moves)) == len(moves)
     for move in moves:
-        assert (move.split > 0) == (move.combine == "atomic")
+        assert (move.split > 0 or move.window > 0) == (move.combine == "atomic")
+        assert not (move.split and move.window)
     assert start.replace(warps=8) in moves
     assert start.replace(warps=1) not in moves
     assert start.replace(split=32, combine="atomic") in moves

@@ -1,0 +1,170 @@
+"""How fast programs compute under a schedule, on a GPU and on a CPU; part of the cost model.
+
+On a GPU the time of an attention kernel is that of its products plus that of its other
+instructions: programs of one multiprocessor tend to meet at the matrix unit and to leave it
+together, so that the two hide each other only a little, the more the more warps there are.
+Constants were fitted to 600 measured schedules on an H100 (benchmarks/notes.md).
+"""
+
+from __future__ import annotations
+
+import math
+
+from hsa_compiler.schedules.footprint import MAX_REGISTERS, WGMMA_ROWS, Footprint, KernelShape
+from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.schedules.traffic import Call, longest_list
+
+#: Products over a chunk (each 2 * S * D FLOPs a query head and slot) that a kernel computes.
+ATTEND_PRODUCTS = {"attend": 2, "attend_grad_q": 3, "attend_grad_kv": 4}
+#: Other instructions that it issues for each logit.
+LOGIT_OPS = {"attend": 13.0, "attend_grad_q": 18.0, "attend_grad_kv": 20.0}
+#: Instructions of a comparison of two pairs when unions are listed.
+UNION_OPS = 5.0
+#: Seconds from a load's issue to its data, on a GPU (L2 hit under load).
+LOAD_SECONDS = 8e-7
+#: Share of the tensor core's rate that tiles of fewer than 64 rows reach (mma.sync, no wgmma).
+SMALL_TILE_RATE = 0.6
+#: Warps of a multiprocessor over which this share of a program's time stays unhidden.
+UNHIDDEN_WARPS = 2.0
+#: How much slower a program is that has its multiprocessor to itself: nothing runs at its barriers.
+ALONE_COST = 1.2
+#: How much slower warps are that hold fewer rows than a matrix instruction has.
+SPLIT_ROWS_COST = 1.8
+#: Registers of a thread that hold no tile: addresses, masks, loop state.
+REGISTERS_AROUND = 40
+#: Share of the rate left when a chunk is walked in sub-tiles with a running maximum.
+SUB_TILE_RATE = 0.9
+#: How much slower a program is whose loads are not issued a step ahead.
+UNPREFETCHED_COST = 1.17
+#: Registers too few that make a program twice as slow; the cost grows with their cube.
+SPILLED_REGISTERS = 50.0
+#: fp32 lanes of a CPU's multiply-add unit.
+CPU_LANES = 8
+#: The innermost cache of a CPU core.
+CPU_L1_BYTES = 32 * 1024
+#: Share of a CPU's rate with lanes over chunk positions (horizontal sums, packing).
+COLS_RATE = 0.7
+
+
+def registers(schedule: Schedule, held: Footprint) -> int:
+    """Registers of a GPU thread, before any limit."""
+    return REGISTERS_AROUND + math.ceil(held.live / (32 * schedule.warps))
+
+
+def resident_programs(schedule: Schedule, held: Footprint, hardware: Hardware) -> int:
+    """Programs that fit a multiprocessor at once, by shared memory, registers and threads."""
+    threads = 32 * schedule.warps
+    limit = schedule.registers or MAX_REGISTERS
+    return max(
+        1,
+        min(
+            hardware.shared_per_unit // max(held.shared_bytes, 1024),
+            hardware.registers_per_unit // (min(limit, registers(schedule, held)) * threads),
+            hardware.threads_per_unit // threads,
+            32,
+        ),
+    )
+
+
+def attend_seconds(
+    call: Call,
+    held: Footprint,
+    flops: float,
+    programs: float,
+    resident: int,
+    hardware: Hardware,
+) -> float:
+    """Seconds that an attention kernel computes on a GPU: `flops` in products, and the rest."""
+    shape, schedule = call.shape, call.schedule
+    rate = hardware.rate(shape.dtype)
+    if not _wide(schedule, held) and hardware.arch not in ("sm_80", "sm_86", "sm_89"):
+        rate *= SMALL_TILE_RATE
+    logits = flops / (2.0 * shape.head_dim * ATTEND_PRODUCTS[shape.kind])
+    issued = logits * LOGIT_OPS[shape.kind] / (hardware.fp32_rate / 2)
+    seconds = flops / rate + issued
+    # Several warps that share a few rows must meet for every softmax.
+    if held.padded_rows < 16 * schedule.warps:
+        seconds *= SPLIT_ROWS_COST
+    if shape.key_tiles(schedule) > 1:
+        seconds /= SUB_TILE_RATE
+    if schedule.stages == 1:
+        seconds *= UNPREFETCHED_COST
+    seconds *= _spilling(shape, schedule, held)
+    per_unit = max(1.0, programs / hardware.units)
+    running = min(float(resident), per_unit)
+    stalled = seconds * (1.0 + UNHIDDEN_WARPS / (running * schedule.warps))
+    if running < 2:
+        stalled *= ALONE_COST
+    stalled /= min(1.0, programs / hardware.units)
+    if shape.kind == "attend_grad_kv":
+        # The busiest program alone: its share of the work at a multiprocessor's whole rate, but
+        # with nobody to hide its waits.
+        share = longest_list(call) / max(call.todo.slots * shape.programs, 1.0)
+        alone = seconds * hardware.units * (1.0 + UNHIDDEN_WARPS) * share
+        stalled = max(stalled, alone)
+    if schedule.order == "union":
+        lists = call.todo.rows / schedule.tokens * shape.index_heads
+        compared = lists * (schedule.tokens * shape.top_k) ** 2
+        stalled += compared * UNION_OPS / (hardware.fp32_rate / 2)
+    return stalled
+
+
+def _wide(schedule: Schedule, held: Footprint) -> bool:
+    return held.padded_rows >= WGMMA_ROWS and schedule.warps >= 4
+
+
+def _spilling(shape: KernelShape, schedule: Schedule, held: Footprint) -> float:
+    """How many times slower registers that do not suffice make a program."""
+    # A forward pass keeps little between its two products, and gets by with fewer.
+    spare = 16 if shape.kind == "attend" else 0
+    limit = schedule.registers or MAX_REGISTERS
+    short = max(0, registers(schedule, held) - spare - limit)
+    return 1.0 + min((short / SPILLED_REGISTERS) ** 3, 9.0)
+
+
+def gpu_reach(
+    shape: KernelShape,
+    schedule: Schedule,
+    held: Footprint,
+    programs: float,
+    resident: int,
+    hardware: Hardware,
+) -> tuple[float, float]:
+    """The FLOP/s and the share of the bandwidths that a schedule can use on a GPU."""
+    busy = min(1.0, programs / hardware.units)
+    running = min(float(resident), max(1.0, programs / hardware.units))
+    # Little's law: the bytes a multiprocessor must have in flight to keep its share of L2 busy.
+    needed = hardware.l2_bandwidth / hardware.units * LOAD_SECONDS
+    # A chunk's or a row's address comes from an index: attention prefetches one step at most.
+    ahead = min(schedule.stages, 2) if shape.kind in ATTEND_PRODUCTS else schedule.stages
+    in_flight = running * held.step_bytes * max(ahead - 1, 0.5)
+    rate = hardware.rate(shape.dtype) * busy * min(1.0, running * schedule.warps / 8)
+    if not _wide(schedule, held):
+        rate /= 1.0 + 0.1 * math.log2(schedule.warps)
+        if hardware.arch not in ("sm_80", "sm_86", "sm_89"):
+            rate *= SMALL_TILE_RATE
+    return rate / _spilling(shape, schedule, held), busy * min(1.0, in_flight / needed)
+
+
+def cpu_reach(
+    shape: KernelShape, schedule: Schedule, held: Footprint, programs: float, hardware: Hardware
+) -> tuple[float, float]:
+    """The FLOP/s and the share of the bandwidths that a schedule can use on a CPU."""
+    busy = min(1.0, programs / hardware.units)
+    rows = held.rows
+    rate = hardware.rate(shape.dtype) * busy
+    if shape.kind in ATTEND_PRODUCTS or shape.kind == "select":
+        full = rows / (CPU_LANES * math.ceil(rows / CPU_LANES))
+        rate *= full if schedule.lanes == "rows" else COLS_RATE
+        # A core needs about eight independent sums to hide the latency of its multiply-adds.
+        rate *= math.sqrt(min(1.0, schedule.unroll / 8))
+        if shape.kind == "select" and 4 * held.live > CPU_L1_BYTES:
+            rate *= 0.7
+    else:
+        # Short loops over dims cost their starts and their sums over lanes.
+        busy *= schedule.dim_block / (schedule.dim_block + 32)
+        rate *= 0.5
+    if shape.key_tiles(schedule) > 1:
+        rate *= SUB_TILE_RATE
+    return rate, busy

@@ -1,0 +1,166 @@
+"""What a schedule makes a kernel move: programs, bytes through L2, bytes that DRAM must send again.
+
+Part of the cost model (`cost_model.predict`), where `Work` says what a call must do in any case.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hsa_compiler.schedules.footprint import KernelShape
+from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.schedules.space import shares_chunks
+
+#: Bytes of plain traffic that cost as much as adding one fp32 element atomically.
+ATOMIC_BYTES = 16.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a call must do whatever the schedule: FLOPs, bytes that DRAM must move once, and the
+    filled slots of how many tokens (or retrieval rows)."""
+
+    flops: float
+    bytes: float
+    slots: float
+    rows: float
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel under one schedule at given sizes; `union` as `cost_model.predict` takes it."""
+
+    shape: KernelShape
+    schedule: Schedule
+    sizes: Mapping[str, int]
+    chunks: int
+    todo: Work
+    union: float
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        return self.sizes.get("B", 1)
+
+    @property
+    def rows(self) -> int:
+        """Retrieval rows."""
+        return self.sizes.get("R", self.sizes.get("L", 1))
+
+    @property
+    def tokens(self) -> int:
+        """Query tokens."""
+        return self.sizes.get("L", self.rows)
+
+
+def union_share(call: Call) -> float:
+    """Chunks that a tile of tokens walks in union order, over those that one of its tokens chose;
+    1 in the other orders.
+
+    Of the union of 16 neighbours, a smaller tile has its share by powers of two; beyond 16 the
+    neighbours' neighbours choose almost independently. No tile walks more than all chunks.
+    """
+    todo, tokens = call.todo, call.schedule.tokens
+    if call.schedule.order != "union" or not todo.slots:
+        return 1.0
+    doublings = math.log2(tokens)
+    share = max(call.union, 1.0) ** (min(doublings, 4) / 4) * 2 ** (0.8 * max(doublings - 4, 0))
+    return min(share, max(call.chunks * todo.rows / todo.slots, 1.0))
+
+
+def programs_and_reads(call: Call, walks: float) -> tuple[float, float]:
+    """Programs of the launch, and bytes its programs read through L2 beyond the tensors once.
+
+    `walks`: how often an attention program passes over each of its chunks.
+    """
+    shape, schedule, todo = call.shape, call.schedule, call.todo
+    batch, chunks, rows = call.batch, max(call.chunks, 1), call.rows
+    tiles = shape.key_tiles(schedule)
+    if shape.kind in ("attend", "attend_grad_q"):
+        chunk_bytes = 2.0 * shape.chunk * shape.head_dim * shape.width
+        steps = todo.slots * union_share(call) / schedule.tokens * shape.programs
+        count = batch * math.ceil(call.tokens / schedule.tokens) * shape.programs
+        return count, steps * chunk_bytes * walks
+    pairs = todo.slots
+    if shape.kind == "attend_grad_kv":
+        read = pairs * shape.programs * row_bytes(shape) * tiles
+        count, flushes = _shared_lists(call)
+        heads = shape.programs if shares_chunks(schedule) else shape.kv_heads
+        added = flushes * heads * 2 * shape.chunk * shape.head_dim * ATOMIC_BYTES
+        return count * heads * tiles, read + added
+    if shape.kind == "select":
+        blocks = batch * math.ceil(rows / schedule.tokens) * shape.index_heads
+        block = max(schedule.chunk_block, shape.top_k)
+        # Every step reads a block of landmarks, and the tile's queries again.
+        step = (block + schedule.tokens) * shape.retrieval_dim * shape.width
+        members = shape.score_heads / shape.index_heads
+        return blocks, blocks * members * max(chunks / 2 / block, 1.0) * step
+    if shape.kind == "landmark_grad":
+        read = pairs * shape.score_heads * row_bytes(shape)
+        count, flushes = _shared_lists(call)
+        tiles = math.ceil(shape.retrieval_dim / schedule.dim_block)
+        added = flushes * shape.score_heads * shape.retrieval_dim * ATOMIC_BYTES
+        return count * tiles * shape.score_heads, read + added
+    if shape.kind == "invert_index":
+        counters = 8.0 * schedule.index_blocks * batch * chunks
+        return batch * schedule.index_blocks, pairs * 8.0 + counters
+    heads = shape.weight_heads if shape.kind == "weigh" else shape.score_heads
+    return batch * rows * heads, pairs * heads * row_bytes(shape)
+
+
+def row_bytes(shape: KernelShape) -> float:
+    """Bytes of a row that a pair reads: queries and gradients, or retrieval queries."""
+    if shape.kind == "attend_grad_kv":
+        return 2.0 * shape.row_group * shape.head_dim * shape.width
+    return float(shape.retrieval_dim * shape.width)
+
+
+def longest_list(call: Call) -> float:
+    """Pairs of the busiest program of chunk order.
+
+    Early rows have few chunks to choose from, so the first chunk is chosen by the first K * S rows
+    and then ever more rarely; in a window of rows at most once by each of them.
+    """
+    schedule, shape = call.schedule, call.shape
+    if schedule.split:
+        return float(schedule.split)
+    first = shape.top_k * call.rows / max(call.chunks, 1)
+    whole = first * (1 + math.log(max(call.chunks / shape.top_k, 1.0)))
+    whole = min(whole, float(call.rows))
+    return min(whole, schedule.window) if schedule.window else whole
+
+
+def missed_bytes(call: Call, read: float, hardware: Hardware) -> float:
+    """Bytes of re-reads that the L2 cache cannot serve."""
+    shape, schedule, todo = call.shape, call.schedule, call.todo
+    if shape.kind in ("attend", "attend_grad_q"):
+        # Keys and values that fit are read from DRAM once. Larger ones are missed once for every
+        # 16 neighbouring tokens, which share the chunks of their union.
+        # Programs side by side are those of one head.
+        keys_and_values = 2.0 * call.sizes.get("Lkv", 0) * shape.head_dim * shape.width
+        if keys_and_values <= hardware.l2_bytes:
+            return 0.0
+        # A tile in union order reads for all of its tokens at once.
+        return min(read, read * call.union / max(16 / schedule.tokens, 1.0))
+    if shape.kind in ("attend_grad_kv", "landmark_grad"):
+        # Programs side by side read one head's rows of a window, or of the sequence, at random.
+        side_by_side = (schedule.window or call.rows) * row_bytes(shape)
+        return read * max(0.0, 1.0 - hardware.l2_bytes / side_by_side)
+    return 0.0 if todo.bytes <= hardware.l2_bytes else 0.1 * read
+
+
+def _shared_lists(call: Call) -> tuple[float, float]:
+    """Programs that share out the pairs of one head's chunks, and how often one of them adds a
+    chunk's part atomically."""
+    schedule, chunks = call.schedule, call.batch * max(call.chunks, 1)
+    if schedule.window:
+        windows = math.ceil(call.rows / schedule.window)
+        # A causal call's early rows see no late chunk.
+        return chunks * windows, chunks * (windows + 1) / 2
+    if not schedule.split:
+        return chunks, 0.0
+    programs = math.ceil(call.todo.slots / schedule.split)
+    return programs, programs + chunks
