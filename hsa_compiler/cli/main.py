@@ -43,6 +43,12 @@ COMMANDS = (
         "Find the fastest schedules on this machine and write them as tuned configs.",
     ),
     Command(
+        "bench",
+        "hsa_compiler.cli.bench",
+        "bench",
+        "Time this project's kernels beside their peers and write the results.",
+    ),
+    Command(
         "show",
         "hsa_compiler.cli.show",
         "show",

@@ -148,12 +148,13 @@ def race(
     seconds: float,
     seed: int = 0,
     min_seconds: float = MIN_RACE_SECONDS,
+    min_rounds: int = MIN_ROUNDS,
 ) -> dict[str, list[float]]:
     """Time candidates against each other, interleaved; one paired value per candidate and round.
 
     Every round runs all of them in a random order and then in the reverse one (ABBA), and takes
     the geometric mean of a candidate's two times: linear drift within a round cancels. Ends after
-    `rounds` that took at least `min_seconds`, or after `seconds`, but not before `MIN_ROUNDS`.
+    `rounds` that took at least `min_seconds`, or after `seconds`, but not before `min_rounds`.
     """
     rng = random.Random(seed)
     names = list(runs)
@@ -162,7 +163,7 @@ def race(
     start = time.monotonic()
     for done in itertools.count():
         took = time.monotonic() - start
-        if done >= MIN_ROUNDS and (took >= seconds or (done >= rounds and took >= min_seconds)):
+        if done >= min_rounds and (took >= seconds or (done >= rounds and took >= min_seconds)):
             break
         order = rng.sample(names, len(names))
         order += reversed(order)

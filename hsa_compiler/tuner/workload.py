@@ -21,6 +21,7 @@ from hsa_compiler.ir import KernelGroup, Value, interpret
 from hsa_compiler.ir.dims import evaluate
 from hsa_compiler.ir.interpreter import TORCH_DTYPES
 from hsa_compiler.runtime import calls
+from hsa_compiler.runtime.executor import Executable
 from hsa_compiler.schedules.locality import causal_bounds, make_selection
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem
 from hsa_compiler.tuner.shapes import Shape
@@ -66,16 +67,21 @@ class Task:
         return {name: self.shape.dims[name] for name in DYNAMIC_DIMS if name in names}
 
 
-def kernel_groups(shape: Shape) -> dict[str, KernelGroup]:
-    """The kernels that a forward and a backward call of `hsa_attention` run, by kind."""
-    halves = [calls.forward(shape.retrieve), calls.forward(shape.attention)]
+def executables(shape: Shape) -> list[Executable]:
+    """What a forward and a backward call of `hsa_attention` run, in order."""
+    found = [calls.forward(shape.retrieve), calls.forward(shape.attention)]
     weighted = shape.normalize != "joint"
     backward = [calls.backward(shape.attention, ("out",), ("q", "k", "v", *["weights"] * weighted))]
     if weighted:
         backward.append(calls.backward(shape.retrieve, ("weights",), ("q_slc", "landmarks")))
+    return found + [executable for executable in backward if executable is not None]
+
+
+def kernel_groups(shape: Shape) -> dict[str, KernelGroup]:
+    """The kernels that a forward and a backward call of `hsa_attention` run, by kind."""
     groups: dict[str, KernelGroup] = {}
-    for executable in (*halves, *backward):
-        for group in executable.groups if executable is not None else ():
+    for executable in executables(shape):
+        for group in executable.groups:
             groups.setdefault(group.kind, group)
     return groups
 
