@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hsa_compiler.benchmarks.contest import OURS
-from hsa_compiler.errors import InputError
+from hsa_compiler.errors import ConfigError, InputError
 
 SCHEMA_VERSION = 1
 
@@ -161,6 +161,39 @@ class Result:
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
         return path
+
+
+def read_result(path: Path) -> Result:
+    """A result from its file. Raises ConfigError for anything that this version did not write."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        version = data["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise ConfigError(
+                f"{path}: schema_version {version!r}, this version reads {SCHEMA_VERSION}"
+            )
+        data["rows"] = tuple(_row(row) for row in data["rows"])
+        return Result(**{**data, "notes": tuple(data["notes"])})
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{path}: not a result of `hsa-compiler bench`: {error}") from error
+
+
+def _row(data: Mapping[str, Any]) -> RowResult:
+    checks = [{name: x for name, x in check.items() if name != "ok"} for check in data["checks"]]
+    # A number that JSON lacks was written as null.
+    parts = {
+        "checks": tuple(Check(**{**c, "error": _number(c["error"])}) for c in checks),
+        "measurements": tuple(Measurement(**found) for found in data["measurements"]),
+        "kernels": tuple(KernelTime(**found) for found in data["kernels"]),
+        "failures": tuple(Failure(**found) for found in data["failures"]),
+    }
+    return RowResult(**{**data, **parts})
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def make_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ hsa-compiler bench --suite paper --rows a8,r8 --peers cudnn,flash2
 hsa-compiler bench --suite ratio --rows r4-d128-k16-l32k,r1-d64-k8-l1k --seconds 2
 hsa-compiler bench --suite paper --rows L=4096,Hq=16,H=2,D=64,S=64,K=16,selection=random
 hsa-compiler bench --suite retrieval --peer published.py:kernel --out results --json
+hsa-compiler bench --plot results/paper.json              # the plot alone, from an earlier run
 """
 
 from __future__ import annotations
@@ -66,6 +67,13 @@ def bench(
     seconds: Annotated[
         float, typer.Option(help="Time for each measurement; slow calls take longer.")
     ] = 1.0,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure nothing: draw the plot of this earlier result (JSON) beside it, say on "
+            "a machine that has matplotlib."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="The result on stdout as JSON; progress on stderr.")
     ] = False,
@@ -78,6 +86,9 @@ def bench(
     from hsa_compiler.benchmarks.rows import find_suite, parse_rows
     from hsa_compiler.benchmarks.session import Request, run
 
+    if plot is not None:
+        redraw(plot)
+        return
     if not (math.isfinite(seconds) and seconds > 0):
         raise InputError(f"--seconds {seconds}: give a number above 0")
     where = pick_device(device)
@@ -154,6 +165,20 @@ def print_result(result: Result) -> None:
         typer.echo(f"{name}: {label}")
     for note in result.notes:
         typer.echo(f"note: {note}")
+
+
+def redraw(path: Path) -> None:
+    """Draw the plot of a result's file beside it. Exit code 1 where it cannot be drawn."""
+    from hsa_compiler.benchmarks.report import NoPlot
+    from hsa_compiler.benchmarks.report import plot as draw
+    from hsa_compiler.benchmarks.results import read_result
+
+    result = read_result(path)
+    try:
+        typer.echo(f"wrote {draw(result, path.with_suffix('.png'))}", err=True)
+    except NoPlot as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
 
 
 def save_plot(result: Result, folder: Path) -> None:

@@ -123,6 +123,13 @@ def test_the_plot_is_drawn(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(report.NoPlot, match="nothing was measured"):
         report.plot(result_of(), path)
+    written = result_of(1024).write(tmp_path)
+    assert main(["bench", "--plot", str(written)]) == 0
+    assert written.with_suffix(".png").is_file()
+
+
+def test_a_plot_of_nothing_is_bad_input(tmp_path: Path) -> None:
+    assert main(["bench", "--plot", str(tmp_path / "paper.json")]) == 2
 
 
 def test_one_line_of_a_plot_holds_one_family() -> None:

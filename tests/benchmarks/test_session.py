@@ -13,10 +13,16 @@ import torch
 from hsa_compiler.benchmarks import ours, report, session
 from hsa_compiler.benchmarks.contest import Built, Contestant
 from hsa_compiler.benchmarks.peers import PEERS, Peer
-from hsa_compiler.benchmarks.results import SCHEMA_VERSION, Check, Result, make_folder
+from hsa_compiler.benchmarks.results import (
+    SCHEMA_VERSION,
+    Check,
+    Result,
+    make_folder,
+    read_result,
+)
 from hsa_compiler.benchmarks.rows import SUITES, Row
 from hsa_compiler.benchmarks.session import Request, run
-from hsa_compiler.errors import InputError
+from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules import hardware
 from hsa_compiler.tuner.measure import CpuClock, Run
 from tests.benchmarks.cases import tiny_row
@@ -215,6 +221,20 @@ def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
     result = run(request(tmp_path, peers=(), suite="ratio"), silent)
     bad = Result(**{**vars(result), "ceilings": {"x": float("inf")}})
     assert json.loads(bad.write(tmp_path).read_text())["ceilings"] == {"x": None}
+
+
+def test_a_result_is_read_back(tmp_path: Path) -> None:
+    result = run(request(tmp_path, peers=(PEERS["cudnn"],)), silent)
+    path = tmp_path / "paper.json"
+    assert read_result(path) == result
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    with pytest.raises(ConfigError, match="schema_version 2, this version reads 1"):
+        read_result(path)
+    path.write_text('{"schema_version": 1, "rows": []}')
+    with pytest.raises(ConfigError, match="not a result"):
+        read_result(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_result(tmp_path / "other.json")
 
 
 def test_a_folder_that_cannot_be_made_is_refused_first(tmp_path: Path) -> None:
