@@ -113,11 +113,12 @@ def _compile(
     mask = block_mask(case, block)
     call: Any = torch.compile(flex_attention, dynamic=False, fullgraph=True)
     grouped = case.shape.Hq > case.shape.H
+    # Buffers that the backward pass reuses as its own would let it run only once. It is compiled
+    # at its first call, so the setting has to last until then.
+    torch._functorch.config.donated_buffer = False
 
     def attend() -> Tensor:
-        # Buffers that the backward pass reuses as its own would let it run only once.
-        with torch._functorch.config.patch(donated_buffer=False):
-            out: Tensor = call(*inputs, block_mask=mask, enable_gqa=grouped, kernel_options=options)
+        out: Tensor = call(*inputs, block_mask=mask, enable_gqa=grouped, kernel_options=options)
         return out
 
     return attend

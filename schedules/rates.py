@@ -29,16 +29,18 @@ SMALL_TILE_RATE = 0.6
 UNHIDDEN_WARPS = 2.0
 #: How much slower a program is that has its multiprocessor to itself: nothing runs at its barriers.
 ALONE_COST = 1.2
-#: How much slower warps are that hold fewer rows than a matrix instruction has.
+#: How much slower warps are that share the rows of a matrix instruction: of the logits, and of the
+#: keys' gradients.
 SPLIT_ROWS_COST = 1.8
+SPLIT_KEYS_COST = 1.3
 #: Registers of a thread that hold no tile: addresses, masks, loop state.
 REGISTERS_AROUND = 40
 #: Share of the rate left when a chunk is walked in sub-tiles with a running maximum.
 SUB_TILE_RATE = 0.9
 #: How much slower a program is whose loads are not issued a step ahead.
 UNPREFETCHED_COST = 1.17
-#: Registers too few that make a program twice as slow; the cost grows with their cube.
-SPILLED_REGISTERS = 50.0
+#: Share of the registers that, when it is missing, makes a program twice as slow.
+SPILLED_SHARE = 0.2
 #: fp32 lanes of a CPU's multiply-add unit.
 CPU_LANES = 8
 #: The innermost cache of a CPU core.
@@ -86,11 +88,13 @@ def attend_seconds(
     # Several warps that share a few rows must meet for every softmax.
     if held.padded_rows < 16 * schedule.warps:
         seconds *= SPLIT_ROWS_COST
+    elif shape.kind == "attend_grad_kv" and shape.key_tile(schedule) < 16 * schedule.warps:
+        seconds *= SPLIT_KEYS_COST
     if shape.key_tiles(schedule) > 1:
         seconds /= SUB_TILE_RATE
     if schedule.stages == 1:
         seconds *= UNPREFETCHED_COST
-    seconds *= _spilling(shape, schedule, held)
+    seconds *= _spilling(schedule, held)
     per_unit = max(1.0, programs / hardware.units)
     running = min(float(resident), per_unit)
     stalled = seconds * (1.0 + UNHIDDEN_WARPS / (running * schedule.warps))
@@ -114,13 +118,12 @@ def _wide(schedule: Schedule, held: Footprint) -> bool:
     return held.padded_rows >= WGMMA_ROWS and schedule.warps >= 4
 
 
-def _spilling(shape: KernelShape, schedule: Schedule, held: Footprint) -> float:
-    """How many times slower registers that do not suffice make a program."""
-    # A forward pass keeps little between its two products, and gets by with fewer.
-    spare = 16 if shape.kind == "attend" else 0
-    limit = schedule.registers or MAX_REGISTERS
-    short = max(0, registers(schedule, held) - spare - limit)
-    return 1.0 + min((short / SPILLED_REGISTERS) ** 3, 9.0)
+def _spilling(schedule: Schedule, held: Footprint) -> float:
+    """How many times slower registers that do not suffice make a program: hardly at first, then
+    steeply."""
+    need = registers(schedule, held)
+    short = max(0, need - (schedule.registers or MAX_REGISTERS)) / need
+    return 1.0 + min((short / SPILLED_SHARE) ** 6, 9.0)
 
 
 def gpu_reach(
@@ -144,7 +147,7 @@ def gpu_reach(
         rate /= 1.0 + 0.1 * math.log2(schedule.warps)
         if hardware.arch not in ("sm_80", "sm_86", "sm_89"):
             rate *= SMALL_TILE_RATE
-    return rate / _spilling(shape, schedule, held), busy * min(1.0, in_flight / needed)
+    return rate / _spilling(schedule, held), busy * min(1.0, in_flight / needed)
 
 
 def cpu_reach(

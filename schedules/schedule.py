@@ -82,8 +82,8 @@ class Schedule:
     stages: int = _knob(2, (1, 2, 3, 4), "software pipeline depth (GPU)")
     registers: int = _knob(
         0,
-        (0, 80, 128, 168),
-        "most registers a thread may use, so that 6, 4 or 3 programs of 4 warps share a "
+        (0, 128, 168),
+        "most registers a thread may use, so that 4 or 3 programs of 4 warps share a "
         "multiprocessor; 0 = as the compiler likes (GPU)",
     )
     lanes: str = _knob(

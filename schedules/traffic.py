@@ -67,7 +67,8 @@ def union_share(call: Call) -> float:
     if call.schedule.order != "union" or not todo.slots:
         return 1.0
     doublings = math.log2(tokens)
-    share = max(call.union, 1.0) ** (min(doublings, 4) / 4) * 2 ** (0.8 * max(doublings - 4, 0))
+    near, far = min(doublings, 4.0), max(doublings - 4.0, 0.0)
+    share = math.pow(max(call.union, 1.0), near / 4) * math.pow(2.0, 0.8 * far)
     return min(share, max(call.chunks * todo.rows / todo.slots, 1.0))
 
 
@@ -82,8 +83,8 @@ def programs_and_reads(call: Call, walks: float) -> tuple[float, float]:
     if shape.kind in ("attend", "attend_grad_q"):
         chunk_bytes = 2.0 * shape.chunk * shape.head_dim * shape.width
         steps = todo.slots * union_share(call) / schedule.tokens * shape.programs
-        count = batch * math.ceil(call.tokens / schedule.tokens) * shape.programs
-        return count, steps * chunk_bytes * walks
+        launched = batch * math.ceil(call.tokens / schedule.tokens) * shape.programs
+        return launched, steps * chunk_bytes * walks
     pairs = todo.slots
     if shape.kind == "attend_grad_kv":
         read = pairs * shape.programs * row_bytes(shape) * tiles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,6 +56,11 @@ class TritonLaunch:
             self.function[grid](*args, **self.options)
         except triton.runtime.errors.OutOfResources as error:
             raise IllegalSchedule(_resource(error), f"{self.kernel.name}: {error}") from error
+        except triton.runtime.errors.PTXASError as error:
+            # Its message goes on with the whole assembly.
+            found = re.search(r"^ptxas .*$", str(error), re.MULTILINE)
+            reason = found.group() if found else str(error).splitlines()[0]
+            raise IllegalSchedule("ptxas", f"{self.kernel.name}: {reason}") from error
 
 
 def load(

@@ -151,8 +151,9 @@ class _Joint(_Attend):
             step = loop.index
             tile: Var | int = 0 if shape.key_tiles == 1 else step % shape.key_tiles
             chunk = walk.enter(step if shape.key_tiles == 1 else step // shape.key_tiles)
+            b_out, b_m, b_l = loop.carried
             b_out, b_m, b_l = _online_step(
-                b, self.tiles, self.b_q, chunk, tile, *loop.carried, walk
+                b, self.tiles, self.b_q, chunk, tile, b_out, b_m, b_l, walk
             )
             if shape.plus_one:
                 # Every chosen chunk's own denominator holds the + 1, once.
