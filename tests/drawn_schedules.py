@@ -13,11 +13,11 @@ from hsa_compiler.schedules.problem import Problem, Target
 
 
 class DrawnSchedules(ConfigStore):
-    """Schedules drawn from `seed`."""
+    """Schedules drawn from `seed`; `tiled`: in union order or by windows, where there are such."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, tiled: bool) -> None:
         super().__init__()
-        self._dice = random.Random(seed)
+        self._dice, self._tiled = random.Random(seed), tiled
 
     def choose(
         self,
@@ -29,18 +29,20 @@ class DrawnSchedules(ConfigStore):
     ) -> Choice:
         """Any schedule that the tuner might measure."""
         found = space.feasible(problem, target.backend, hardware)
+        if self._tiled:
+            found = tuple(s for s in found if s.order == "union" or s.window) or found
         schedule = self._dice.choice(found)
         return Choice(schedule, "generic", None, float("inf"), f"one of {len(found)}, drawn")
 
 
 @contextmanager
-def drawn_schedules(seed: int | None) -> Iterator[None]:
-    """Kernels get drawn schedules inside; with None, those they always get."""
-    if seed is None:
+def drawn_schedules(kind: str, seed: int) -> Iterator[None]:
+    """Kernels get schedules of a `kind` inside, as `sweep_cases` explains them."""
+    if kind == "chosen":
         yield
         return
     before = default_store()
-    set_default_store(DrawnSchedules(seed))
+    set_default_store(DrawnSchedules(seed, kind == "tiled"))
     try:
         yield
     finally:

@@ -368,7 +368,7 @@ def _sweep(
 ) -> None:
     def run(case: Case) -> None:
         try:
-            with drawn_schedules(case.seed if case.schedules else None):
+            with drawn_schedules(case.schedules, case.seed):
                 check(case)
         except Exception as error:
             error.add_note(f"reproduce with tests.sweep.{check_name(case)}: {case!r}")

@@ -38,7 +38,8 @@ class HsaCase:
     dtype: str
     seed: int
     frozen: bool = False  # some inputs, by the seed, want no gradient
-    schedules: bool = False  # every kernel gets a random schedule of its space, by the seed
+    schedules: str = "chosen"  # by dispatch; "drawn": random ones, by the seed; "tiled": of those
+    # only union order and windows of rows, where a kernel has them
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class AttentionCase:
     dtype: str
     seed: int
     frozen: bool = False  # some inputs, by the seed, want no gradient
-    schedules: bool = False  # every kernel gets a random schedule of its space, by the seed
+    schedules: str = "chosen"  # by dispatch; "drawn": random ones, by the seed; "tiled": of those
+    # only union order and windows of rows, where a kernel has them
 
 
 GROUPS = (1, 2, 3, 4, 16)
@@ -120,7 +122,7 @@ def hsa_cases(draw: st.DrawFn) -> HsaCase:
         dtype=dice.choice(DTYPES),
         seed=dice.randrange(1000),
         frozen=dice.random() < 0.3,
-        schedules=dice.random() < 0.6,
+        schedules=dice.choice(("chosen", "drawn", "tiled")),
     )
 
 
@@ -154,7 +156,7 @@ def attention_cases(draw: st.DrawFn) -> AttentionCase:
         dtype=dice.choice(DTYPES),
         seed=dice.randrange(1000),
         frozen=dice.random() < 0.3,
-        schedules=dice.random() < 0.6,
+        schedules=dice.choice(("chosen", "drawn", "tiled")),
     )
 
 
@@ -166,11 +168,12 @@ HSA_EXAMPLES = (
     ),
     HsaCase(
         2, 20, 5, 3, 70, 2, 4, 64, 16, 3, "query", True, 48, "lse_mix", "query", "query", 24,
-        (), True, True, False, True, "bf16", 2,
+        (), True, True, False, True, "bf16", 2, schedules="tiled",
     ),
     HsaCase(
         1, 9, 0, 0, 0, 2, 1, 32, 32, 2, "kv", False, 32, "stick_breaking", "query", "kv", None,
         ((7, 70), (0, 40), (10, 0), (9, 67)), True, False, False, True, "fp32", 3,
+        schedules="tiled",
     ),
     HsaCase(
         1, 3, 1, 2, 0, 1, 16, 16, 16, 1, "one", False, 16, "softmax_off_by_one", "kv", "kv", None,
@@ -182,11 +185,12 @@ ATTENTION_EXAMPLES = (
         1, 6, 3, 5, 1, 16, 128, 64, 5, "one", "joint", True, True, True, 1, (), "some", "fp32", 1
     ),
     AttentionCase(
-        2, 11, 4, 0, 2, 3, 32, 16, 8, "kv", "query", True, False, False, 5, (), "some", "bf16", 2
+        2, 11, 4, 0, 2, 3, 32, 16, 8, "kv", "query", True, False, False, 5, (), "some", "bf16", 2,
+        schedules="tiled",
     ),
     AttentionCase(
         1, 7, 0, 0, 3, 1, 16, 32, 3, "query", "joint", False, True, False, 1, (70, 20, 40),
-        "some", "fp32", 3,
+        "some", "fp32", 3, schedules="tiled",
     ),
     AttentionCase(
         1, 5, 2, 1, 2, 2, 64, 16, 2, "one", "kv", False, False, True, 2, (), "all", "fp32", 4

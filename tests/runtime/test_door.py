@@ -389,3 +389,30 @@ def test_results_have_the_dtype_of_the_inputs(dtype: torch.dtype) -> None:
     assert selection.weights.dtype == selection.scores.dtype == torch.float32
     out.float().sum().backward()
     assert all(x.grad.dtype == dtype for x in leaves.values())
+
+
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_a_row_without_chunks_gets_the_local_output_exactly(tokens: int) -> None:
+    # Also under "+ 1", whose running maximum starts at 0 and not at the local LSE.
+    shapes = ((1, tokens, 4, 32), (1, 64, 2, 32), (1, 64, 2, 32), (1, tokens, 4, 32))
+    query, keys, values, local_out = (
+        rand(*shape, seed=seed).detach().float() for seed, shape in enumerate(shapes)
+    )
+    query.requires_grad_()
+    local_lse = (rand(1, tokens, 4).detach().float() - 3.0).requires_grad_()
+    indices = torch.full((1, tokens, 2, 3), -1, dtype=torch.int32)
+    out = chunk_attention(
+        query,
+        keys,
+        values,
+        Selection(indices, None, None, None),
+        chunk_size=16,
+        plus_one=True,
+        local_out=local_out,
+        local_lse=local_lse,
+        backend="tvm",
+    )
+    assert torch.equal(out, local_out)
+    d_lse, d_q = torch.autograd.grad(out.sum(), [local_lse, query])
+    assert not d_lse.any()
+    assert not d_q.any()

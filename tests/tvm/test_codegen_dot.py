@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from hsa_compiler.errors import TileError
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Var
@@ -120,3 +121,24 @@ def test_reductions_along_both_axes(rows: int, cols: int) -> None:
         "ints": torch.zeros(rows * cols + 1, dtype=torch.int32),
     }
     run_both(build(body, (1,)), tensors, tolerance=3e-6)
+
+
+@pytest.mark.parametrize(("groups", "size"), [(4, 16), (3, 5), (1, 8), (6, 2)])
+def test_groups_of_neighbours(groups: int, size: int) -> None:
+    def body(b: TileBuilder) -> None:
+        x, out = b.pointer("x", "fp32"), b.pointer("out", "fp32")
+        b_x = b.load(x, b.arange(groups * size))
+        b_sums = b.sum_groups(b_x * 2.0, size)
+        b.store(out, b.arange(groups), b_sums)
+        b.store(out, b.arange(groups * size) + groups, b.repeat(b_sums + 1.0, size) - b_x)
+
+    tensors = {"x": randn(groups * size), "out": torch.zeros(groups + groups * size)}
+    run_both(build(body, (1,)), tensors, tolerance=3e-6)
+
+
+def test_groups_must_fill_a_tile() -> None:
+    def body(b: TileBuilder) -> None:
+        b.sum_groups(b.arange(10), 4)
+
+    with pytest.raises(TileError, match="groups must fill it"):
+        build(body, (1,))
