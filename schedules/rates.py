@@ -3,7 +3,7 @@
 On a GPU the time of an attention kernel is that of its products plus that of its other
 instructions: programs of one multiprocessor tend to meet at the matrix unit and to leave it
 together, so that the two hide each other only a little, the more the more warps there are.
-Constants were fitted to 600 measured schedules on an H100 (benchmarks/notes.md).
+Constants were fitted to 950 schedules measured on an H100 (benchmarks/notes.md).
 """
 
 from __future__ import annotations

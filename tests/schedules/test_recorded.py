@@ -1,0 +1,67 @@
+"""The cost model against measured schedules: benchmarks/results/*/schedules.json."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hsa_compiler.schedules import cost_model, hardware
+from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.tuner.shapes import SHAPES
+from hsa_compiler.tuner.workload import Task
+
+RECORDED = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+H100 = "nvidia_h100_80gb_hbm3"
+#: Of the measured schedules of a kernel the model's favourite may be this much slower than the
+#: best; its order and theirs agree at least so much (Spearman) where many were measured.
+REGRET = 1.15
+AGREEMENT = 0.8
+
+
+def groups() -> dict[tuple[str, str, str], list[tuple[Schedule, float]]]:
+    """Measured schedules of the kernels as they are, by (shape, selection, kernel)."""
+    data: dict[str, Any] = json.loads((RECORDED / H100 / "schedules.json").read_text())
+    latest = max(int(step) for step in data["steps"])
+    found: dict[tuple[str, str, str], list[tuple[Schedule, float]]] = defaultdict(list)
+    for row in data["measurements"]:
+        if row["step"] == latest and row["kernel"] != "landmark_grad":
+            key = (row["shape"], row["selection"], row["kernel"])
+            found[key].append((Schedule.from_json(row["schedule"]), row["median_ms"]))
+    return {key: rows for key, rows in found.items() if len(rows) > 1}
+
+
+def spearman(first: list[float], second: list[float]) -> float:
+    """Rank correlation of two lists without ties."""
+
+    def ranks(values: list[float]) -> list[int]:
+        order = sorted(range(len(values)), key=values.__getitem__)
+        return sorted(range(len(values)), key=order.__getitem__)
+
+    count = len(first)
+    squares = sum((a - b) ** 2 for a, b in zip(ranks(first), ranks(second), strict=True))
+    return 1 - 6 * squares / (count * (count**2 - 1))
+
+
+@pytest.mark.parametrize(("key", "rows"), groups().items(), ids=lambda x: str(x)[:40])
+def test_the_model_ranks_measured_schedules(
+    key: tuple[str, str, str], rows: list[tuple[Schedule, float]]
+) -> None:
+    shape, selection, kernel = key
+    task = Task(kernel, SHAPES[shape], "cuda:0", selection)
+    data = json.loads((RECORDED / H100 / "schedules.json").read_text())
+    unions = data["settings"]["union"]
+    union = unions.get(f"{shape} {selection}", unions[shape])
+    row = hardware.named(H100)
+    predicted = [
+        cost_model.predict(task.problem, schedule, task.sizes, row, union).seconds
+        for schedule, _ in rows
+    ]
+    measured = [milliseconds for _, milliseconds in rows]
+    favourite = measured[predicted.index(min(predicted))]
+    assert favourite <= REGRET * min(measured)
+    if len(rows) >= 10:
+        assert spearman(predicted, measured) >= AGREEMENT
