@@ -47,11 +47,13 @@ def stream(
     seed: int = 0,
     segment: int = SEGMENT,
     zero_hsa: bool = False,
+    choices: int | None = None,
 ) -> Iterator[Tensor]:
     """Continue prompts int64 [B, L >= 1]: yields the next tokens int64 [B], `max_new` times.
 
     Temperature 0 takes the likeliest token; `top_p` below 1 samples from the smallest set of
-    tokens with that much probability. Raises InputError for values out of range.
+    tokens with that much probability; only the first `choices` tokens of the vocabulary are
+    chosen, if given. Raises InputError for values out of range.
     """
     if prompt.ndim != 2 or prompt.shape[1] == 0:
         raise InputError(f"the prompt has shape {tuple(prompt.shape)}: give [batch, length >= 1]")
@@ -67,7 +69,7 @@ def stream(
     tokens = prompt
     for _ in range(max_new):
         logits = prefill(model, tokens, cache, segment=segment, zero_hsa=zero_hsa)
-        chosen = choose(logits, temperature, top_p, generator)
+        chosen = choose(logits[:, :choices], temperature, top_p, generator)
         yield chosen
         tokens = chosen[:, None]
 
@@ -86,16 +88,18 @@ def choose(logits: Tensor, temperature: float, top_p: float, generator: torch.Ge
 
 
 def stream_text(model: HSAUltraLong, prompt: str, max_new: int, **options: Any) -> Iterator[str]:
-    """Continue a text with a byte-vocabulary model; ends at EOS or after `max_new` bytes.
+    """Continue a text with a model trained on bytes; ends at EOS or after `max_new` bytes.
+
+    A vocabulary may hold more than bytes, as that of 345m does: the others are never chosen.
 
     Yields text as soon as its UTF-8 bytes are complete; what is no text becomes U+FFFD. After an
     empty prompt a new file begins.
     Options are those of `stream`.
     """
-    if not PAD < model.config.vocab_size < 1024:
+    if model.config.vocab_size <= PAD:
         raise InputError(
-            f"this model has a vocabulary of {model.config.vocab_size}, not bytes: its tokenizer "
-            "is not part of this package; use `stream` on token ids"
+            f"this model has a vocabulary of {model.config.vocab_size}: bytes and their specials "
+            f"need {PAD + 1}; use `stream` on token ids"
         )
     try:
         data = prompt.encode("utf-8")
@@ -104,7 +108,7 @@ def stream_text(model: HSAUltraLong, prompt: str, max_new: int, **options: Any) 
     ids = list(data) or [EOS]  # what comes before a file in training
     device = next(model.parameters()).device
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    for token in stream(model, torch.tensor([ids], device=device), max_new, **options):
+    for token in stream(model, torch.tensor([ids], device=device), max_new, choices=PAD, **options):
         value = int(token)
         if value == EOS:
             break

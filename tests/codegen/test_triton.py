@@ -44,18 +44,19 @@ def test_generated_source_is_the_golden_one(
 @pytest.mark.parametrize("arch", ["sm_80", "sm_89", "sm_90", "sm_100"])
 def test_kernels_compile_for_gpus_that_are_not_here(arch: str, tmp_path: Path) -> None:
     target = Target("triton", arch)
-    # One with matrix products, one with atomics and a search, one with a sort.
+    # Two with matrix products, one with atomics and a search, one with a sort.
     for kind, change in (
         ("attend", {}),
-        ("landmark_grad", {"split": 64, "combine": "atomic"}),
+        ("attend", {"order": "union", "tokens": 4, "registers": 168}),
+        ("landmark_grad", {"window": 1024, "combine": "atomic"}),
         ("weigh", {}),
     ):
         problem, _ = problems.make(kind, head_dim=64, top_k=16)
         schedule = generic(kind, "triton").replace(**change)
         tile = lower_kernel(problem, schedule, target)
-        path = tmp_path / f"{kind}_{arch}.py"
+        path = tmp_path / f"{kind}_{schedule.order}_{arch}.py"
         path.write_text(generate_source(problem, schedule, target))
-        (compiled,) = triton_build.compile_ahead(path, tile, schedule, target)
+        *_, compiled = triton_build.compile_ahead(path, tile, schedule, target)
         assert compiled.asm["cubin"]
         if kind == "attend":
             assert "mma" in compiled.asm["ptx"], "matrix products must use the matrix unit"

@@ -125,10 +125,17 @@ def test_a_prompt_that_is_no_text_is_refused(small: HSAConfig) -> None:
         list(stream_text(make(small), "\udcff", 1))  # how Python passes the argument byte ff on
 
 
-def test_text_needs_a_byte_vocabulary(small: HSAConfig) -> None:
-    model = make(dataclasses.replace(small, vocab_size=5000))
-    with pytest.raises(InputError, match="5000, not bytes"):
+def test_text_needs_a_vocabulary_of_bytes(small: HSAConfig) -> None:
+    model = make(dataclasses.replace(small, vocab_size=200))
+    with pytest.raises(InputError, match="vocabulary of 200: bytes and their specials need 259"):
         list(stream_text(model, "x", 1))
+
+
+def test_a_larger_vocabulary_writes_bytes_alone(small: HSAConfig) -> None:
+    model = make(dataclasses.replace(small, vocab_size=5000))
+    text = "".join(stream_text(model, "x", 40, temperature=1e6))
+    # 40 tokens at random of 5000 would hardly be bytes.
+    assert len(text.encode()) >= 20
 
 
 @pytest.mark.parametrize(
