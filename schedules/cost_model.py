@@ -137,14 +137,16 @@ def predict(
     hardware: Hardware,
     union: float | None = None,
     backend: str | None = None,
+    todo: Work | None = None,
 ) -> Prediction:
     """The predicted time of one schedule; it should be legal (`space.check`).
 
-    `union` is the measured number of chunks in the union of 16 neighbouring tokens, over K.
+    `union` is the measured number of chunks in the union of 16 neighbouring tokens, over K; `todo`
+    the call's `work`, where it is known.
     """
     shape = KernelShape.of(problem)
     backend = backend or _backend(hardware)
-    todo = work(problem, sizes)
+    todo = todo or work(problem, sizes)
     held = footprint(shape, schedule, backend)
     chunks = chunk_count(problem, sizes)
     call = Call(shape, schedule, sizes, chunks, todo, union or DEFAULT_UNION)
@@ -194,8 +196,9 @@ def ranked(
     then by name, so that the order is the same everywhere."""
     backend = backend or _backend(hardware)
     default = generic(problem.kind, backend)
+    todo = work(problem, sizes)
     found = [
-        predict(problem, schedule, sizes, hardware, union, backend)
+        predict(problem, schedule, sizes, hardware, union, backend, todo)
         for schedule in space.feasible(problem, backend, hardware)
     ]
     return tuple(
@@ -227,8 +230,8 @@ def _backend(hardware: Hardware) -> str:
 
 def _moves(schedule: Schedule, default: Schedule) -> int:
     """How many knobs differ."""
-    mine, theirs = schedule.to_json(), default.to_json()
-    return sum(mine[name] != theirs[name] for name in mine)
+    # Not by to_json, which copies: thousands are compared.
+    return sum(value != getattr(default, name) for name, value in vars(schedule).items())
 
 
 def _recomputed(shape: KernelShape, schedule: Schedule) -> float:

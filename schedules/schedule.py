@@ -7,6 +7,7 @@ derive from the declaration; which knobs mean something for a kernel is in `spac
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,13 +103,12 @@ class Schedule:
     )
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            choices = field.metadata["choices"]
+        for name, choices in _choices():
+            value = getattr(self, name)
             # True == 1 == 1.0, but only one of them is what a generated source may hold.
             if value not in choices or type(value) is not type(choices[0]):
                 raise IllegalSchedule(
-                    "knob", f"{field.name}={value!r}; allowed: {', '.join(map(repr, choices))}"
+                    "knob", f"{name}={value!r}; allowed: {', '.join(map(repr, choices))}"
                 )
 
     def to_json(self) -> dict[str, Any]:
@@ -138,3 +138,9 @@ class Schedule:
             if getattr(self, field.name) != field.default
         ]
         return " ".join(parts) or "default"
+
+
+@functools.cache
+def _choices() -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    """Every knob with its values: a search makes schedules by the ten thousand."""
+    return tuple((field.name, field.metadata["choices"]) for field in dataclasses.fields(Schedule))

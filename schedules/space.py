@@ -328,8 +328,9 @@ def candidates(problem: Problem, backend: str) -> Iterator[Schedule]:
             )
             axes[name] = list(dict.fromkeys(getattr(schedule, name) for schedule in found))
     for values in itertools.product(*axes.values()):
-        knobs_of_one = dict(zip(axes, values, strict=True))
-        yield _combined(Schedule(**knobs_of_one))
+        chosen = dict(zip(axes, values, strict=True))
+        shared = bool(chosen.get("split") or chosen.get("window"))
+        yield Schedule(**chosen, combine="atomic" if shared else "none")
 
 
 def feasible(

@@ -7,8 +7,9 @@
     planned       the cost model's best for this device
     generic       the literal default, where nothing was ever timed (Triton's interpreter)
 
-In every tier the user's folder is read before the packaged one, and a stored schedule that is not
-legal for the problem at hand is refused with a message and never used.
+In every tier the user's folder is read before the packaged one. A stored schedule that is not legal
+for the problem at hand is refused with a message and never used; one tuned for other heads, dims or
+top-k gives way to the plan when the cost model predicts it to be much slower.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from hsa_compiler.configs.shapes import ShapeClass, bucket
 from hsa_compiler.configs.store import config_path, load_config, packaged_folder, user_folder
 from hsa_compiler.errors import ConfigError
 from hsa_compiler.schedules import space
-from hsa_compiler.schedules.cost_model import planned
+from hsa_compiler.schedules.cost_model import Prediction, planned, predict, ranked
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 
 CAP = 4.0
+#: How much slower than the plan a schedule tuned for other dims may be predicted to be.
+OTHER_DIMS_COST = 1.25
 
 log = logging.getLogger("hsa_compiler.configs")
 
@@ -157,6 +160,7 @@ class ConfigStore:
             ("architecture", self._relatives(problem.kind, hardware), math.inf, "another device"),
         )
         refused = ""
+        plan: Prediction | None = None
         for tier, paths, cap, reason in tiers:
             for found in self._ranked(paths, wanted, cap, union):
                 schedule = space.adapted(problem, found.entry.as_schedule())
@@ -168,6 +172,15 @@ class ConfigStore:
                     say = self._say if tier == "exact" else log.debug
                     say(f"{refused}. It is not used for {problem.kind} {wanted}.")
                     continue
+                if found.entry.shape.dims != wanted.dims:
+                    plan = plan or _best(problem, sizes, hardware, union, target.backend)
+                    slower = _times(problem, schedule, sizes, hardware, union, target, plan)
+                    if slower > OTHER_DIMS_COST:
+                        refused = (
+                            f"{found.path} has {schedule} for {found.entry.shape}: predicted to "
+                            f"take {slower:.1f} times as long here as the cost model's plan"
+                        )
+                        continue
                 if tier == "architecture":
                     self._say(
                         f"no {problem.kind} config for {hardware.name}; borrowing {found.path}, "
@@ -175,7 +188,7 @@ class ConfigStore:
                         "Run `hsa-compiler autotune` here."
                     )
                 return Choice(schedule, tier, found.path, found.distance, reason)
-        return self._plan(problem, sizes, target, hardware, refused)
+        return self._plan(problem, sizes, target, hardware, union, refused)
 
     def _relatives(self, kernel: str, hardware: Hardware) -> list[Path]:
         """Files of other devices of the same architecture."""
@@ -208,6 +221,7 @@ class ConfigStore:
         sizes: Mapping[str, int],
         target: Target,
         hardware: Hardware,
+        union: float | None,
         refused: str,
     ) -> Choice:
         reason = refused or f"no tuned {problem.kind} for {hardware.slug} or {hardware.arch}"
@@ -217,11 +231,39 @@ class ConfigStore:
                 "Run `hsa-compiler autotune` to tune them."
             )
         try:
-            schedule = planned(problem, sizes, hardware, backend=target.backend)
+            schedule = planned(problem, sizes, hardware, union, target.backend)
         except IllegalSchedule as error:
             schedule = generic(problem.kind, target.backend)
             return Choice(schedule, "generic", None, math.inf, f"{reason}; {error}")
         return Choice(schedule, "planned", None, math.inf, reason)
+
+
+def _best(
+    problem: Problem,
+    sizes: Mapping[str, int],
+    hardware: Hardware,
+    union: float | None,
+    backend: str,
+) -> Prediction | None:
+    """The cost model's best; None where nothing of the space fits the device."""
+    best = ranked(problem, sizes, hardware, union, backend)
+    return best[0] if best else None
+
+
+def _times(
+    problem: Problem,
+    schedule: Schedule,
+    sizes: Mapping[str, int],
+    hardware: Hardware,
+    union: float | None,
+    target: Target,
+    plan: Prediction | None,
+) -> float:
+    """How many times as long as the plan a schedule is predicted to take."""
+    if plan is None:
+        return 1.0
+    mine = predict(problem, schedule, sizes, hardware, union, target.backend)
+    return mine.seconds / plan.seconds
 
 
 def _locality_rank(entry: Entry, union: float | None) -> float:

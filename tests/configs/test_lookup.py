@@ -64,15 +64,24 @@ def test_sizes_of_one_bucket_are_one_class(tmp_path: Path) -> None:
 
 
 def test_a_near_class_is_borrowed_and_a_far_one_too(tmp_path: Path) -> None:
-    add(tmp_path)
+    add(tmp_path, schedule=generic("attend", "triton").replace(order="union", tokens=4))
     store = ConfigStore([tmp_path])
     problem, sizes = make("attend", tokens=32768)
     near = store.choose(problem, sizes, SM90, H100)
     assert (near.tier, near.distance) == ("nearest", 2.0)
-    problem, sizes = make("attend", head_dim=64, kv_heads=2, top_k=8)
+    problem, sizes = make("attend", head_dim=64, top_k=8, tokens=65536)
     far = store.choose(problem, sizes, SM90, H100)
     assert far.tier == "far"
     assert far.distance > 4
+
+
+def test_a_schedule_of_other_heads_gives_way_to_a_much_faster_plan(tmp_path: Path) -> None:
+    # 8 tokens of 16 heads fill 8 warps; 8 tokens of one head leave them without rows.
+    add(tmp_path, schedule=generic("attend", "triton").replace(order="union", tokens=8, warps=8))
+    problem, sizes = make("attend", kv_heads=16)
+    choice = ConfigStore([tmp_path]).choose(problem, sizes, SM90, H100)
+    assert choice.tier == "planned"
+    assert "times as long here as the cost model's plan" in choice.reason
 
 
 def test_an_entry_that_does_not_fit_the_device_is_named_and_passed_over(
