@@ -169,6 +169,11 @@ class TrainRun:
         stored.load_optimizer(run.optimizer)
         run.progress = stored.progress
         run._saved = run.progress.step
+        if config.steps < run.progress.step:
+            raise InputError(
+                f"steps = {config.steps}: the run in {path} has done {run.progress.step} already; "
+                "give more, or another folder"
+            )
         return run
 
     @property

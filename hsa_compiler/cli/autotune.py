@@ -78,6 +78,8 @@ def autotune(
     where = pick_device(device)
     budget = find_effort(effort)
     names = tuple(name.strip() for name in kernels.split(",") if name.strip())
+    if kernels and not names:
+        raise InputError(f"--kernels {kernels!r} names none: leave it out to tune them all")
     request = Request(
         device=where,
         shapes=tuple(parse_shapes(shapes or [], where.partition(":")[0], budget.default_shapes)),

@@ -121,10 +121,18 @@ def train(
         if kernels is not None:
             model = dataclasses.replace(model, attention_backend=kernels)
         run = TrainRun(model, plan, out, corpus=corpus, device=where)
-    if as_json:
-        run.train(lambda record: typer.echo(json.dumps(record)))
-    else:
-        _train_with_progress(run)
+    try:
+        if as_json:
+            run.train(lambda record: typer.echo(json.dumps(record)))
+        else:
+            _train_with_progress(run)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"stopped at step {run.progress.step}; `hsa-compiler train --resume --out {out}` goes "
+            "on from the newest checkpoint there",
+            err=True,
+        )
+        raise typer.Exit(130) from None
 
 
 def _train_with_progress(run: Any) -> None:

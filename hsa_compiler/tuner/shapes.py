@@ -185,5 +185,11 @@ def parse_shapes(texts: list[str], device_kind: str, default_count: int = 1) -> 
         for piece in text.split()
         for word in ([piece] if "=" in piece else piece.split(","))
         if word
-    ] or list(DEFAULT_SHAPES[device_kind][:default_count])
+    ]
+    if texts and not words:
+        raise InputError(
+            f"shapes {', '.join(map(repr, texts))}: none is named; leave them out to tune "
+            f"{', '.join(DEFAULT_SHAPES[device_kind][:default_count])}"
+        )
+    words = words or list(DEFAULT_SHAPES[device_kind][:default_count])
     return [parse_shape(word, dtype) for word in dict.fromkeys(words)]

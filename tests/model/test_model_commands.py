@@ -52,6 +52,26 @@ def run(tmp_path: Path, small: HSAConfig, call: Call) -> Path:
     return tmp_path / "run"
 
 
+def test_an_interrupted_run_says_how_to_go_on(
+    run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hsa_compiler.model.training.TrainRun.train", interrupted)
+    done = call("train", "--data", run.parent / "text.txt", "--out", run, "--resume")
+    assert done.exit_code == 130
+    assert f"stopped at step 4; `hsa-compiler train --resume --out {run}`" in done.error
+
+
+def test_a_run_cannot_go_on_to_fewer_steps(run: Path, call: Call) -> None:
+    text = run.parent / "text.txt"
+    done = call("train", "--data", text, "--out", run, "--resume", "--steps", 2)
+    assert done.exit_code == 2
+    assert "steps = 2" in done.error
+    assert "has done 4 already" in done.error
+
+
 def test_train_writes_a_run_and_resumes_it(run: Path, call: Call) -> None:
     text = run.parent / "text.txt"
     again = call("train", "--data", text, "--out", run)

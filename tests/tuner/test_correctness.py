@@ -206,6 +206,8 @@ def test_shapes_by_name_and_spelled_out() -> None:
     assert [s.name for s in parse_shapes([], "cpu")] == ["tiny"]
     assert [s.name for s in parse_shapes([], "cpu", 3)] == ["tiny", "cpu2k"]
     assert [s.name for s in parse_shapes(["a8,g4", "a8"], "cuda")] == ["a8", "g4"]
+    with pytest.raises(InputError, match="none is named"):
+        parse_shapes([","], "cpu")
     per_query = parse_shape("L=64,Hq=8,H=2,D=32,S=16,K=4,Hr=8")
     assert (per_query.Hi, per_query.Hw) == (2, 8)
 
