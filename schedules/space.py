@@ -224,25 +224,26 @@ def check_together(kind: str, schedule: Schedule) -> None:
     if "union" in KNOBS[kind].orders and (schedule.tokens > 1) != (schedule.order == "union"):
         raise IllegalSchedule(
             "tokens",
-            f"tokens={schedule.tokens} with order={schedule.order}: union order has 2 tokens a "
-            "tile or more, token order has 1",
+            f"{kind} with tokens={schedule.tokens} order={schedule.order}: union order has 2 "
+            "tokens a tile or more, token order has 1",
         )
     if schedule.split and schedule.window:
         raise IllegalSchedule(
             "split",
-            f"split={schedule.split} with window={schedule.window}: programs share out a chunk's "
-            "list by one of them",
+            f"{kind} with split={schedule.split} window={schedule.window}: programs share out a "
+            "chunk's list by one of them",
         )
     if shares_chunks(schedule) != (schedule.combine == "atomic"):
         raise IllegalSchedule(
             "combine",
-            f"split={schedule.split} window={schedule.window} with combine={schedule.combine!r}: "
-            "programs that share a chunk (split or window > 0) need combine='atomic', and a whole "
-            "chunk needs none",
+            f"{kind} with split={schedule.split} window={schedule.window} "
+            f"combine={schedule.combine!r}: programs that share a chunk (split or window > 0) need "
+            "combine='atomic', and a whole chunk needs none",
         )
     if 0 < schedule.split < schedule.pairs:
         raise IllegalSchedule(
-            "split", f"split={schedule.split} is less than one step of pairs={schedule.pairs}"
+            "split",
+            f"{kind} with split={schedule.split} is less than one step of pairs={schedule.pairs}",
         )
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 
 from hsa_compiler.ir import Op
 from hsa_compiler.lowering.common import Lowering
-from hsa_compiler.schedules.schedule import IllegalSchedule
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Size, Var, Workspace
 
@@ -56,16 +55,8 @@ class ChunkLists:
         return bool(self.split or self.window)
 
     def check(self) -> None:
-        """Refuse schedules whose parts could not be combined."""
+        """Refuse other orders, and parts that this target could not combine."""
         self.low.need_order("chunk")
-        combine = self.low.schedule.combine
-        needed = "atomic" if self.shared else "none"
-        if combine != needed or (self.split and self.window):
-            raise IllegalSchedule(
-                "combine",
-                f"{self.low.problem.kind} with split={self.split} window={self.window} needs "
-                f"combine={needed} and one of the two, given {combine}",
-            )
         if self.shared:
             self.low.need_atomics()
 

@@ -120,8 +120,9 @@ class Lowering:
         if not self.caps.shared_atomics:
             raise IllegalSchedule(
                 "target",
-                f"{self.problem.kind} with split={self.schedule.split} adds from several "
-                "programs at once, which this target cannot; use split=0",
+                f"{self.problem.kind} with split={self.schedule.split} "
+                f"window={self.schedule.window} adds from several programs at once, which this "
+                "target cannot; use split=0 window=0",
             )
 
 

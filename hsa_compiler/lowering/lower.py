@@ -15,6 +15,7 @@ from hsa_compiler.lowering.select import lower_select
 from hsa_compiler.lowering.weigh import lower_weigh, lower_weigh_grad
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.schedules.space import check_together
 from hsa_compiler.tile.ir import TileProgram
 
 LOWERINGS: dict[str, Callable[[Lowering], LoweredGroup]] = {
@@ -39,6 +40,7 @@ def lower(problem: Problem, schedule: Schedule, target: Target) -> TileProgram:
         raise LoweringError(
             f"no lowering for kernel {problem.kind!r}; known: {', '.join(LOWERINGS)}"
         )
+    check_together(problem.kind, schedule)
     low = Lowering(problem, schedule, Capabilities.of(target))
     group = LOWERINGS[problem.kind](low)
     return TileProgram(
