@@ -9,7 +9,7 @@
 
 In every tier the user's folder is read before the packaged one. A stored schedule that is not legal
 for the problem at hand is refused with a message and never used; one tuned for other heads, dims or
-top-k gives way to the plan when the cost model predicts it to be much slower.
+top-k, or far away, gives way to the plan when the cost model predicts it to be much slower.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 
 CAP = 4.0
-#: How much slower than the plan a schedule tuned for other dims may be predicted to be.
-OTHER_DIMS_COST = 1.25
+#: How much slower than the plan a schedule of such a class may be predicted to be.
+ELSEWHERE_COST = 1.25
 
 log = logging.getLogger("hsa_compiler.configs")
 
@@ -172,10 +172,10 @@ class ConfigStore:
                     say = self._say if tier == "exact" else log.debug
                     say(f"{refused}. It is not used for {problem.kind} {wanted}.")
                     continue
-                if found.entry.shape.dims != wanted.dims:
+                if found.distance > CAP or found.entry.shape.dims != wanted.dims:
                     plan = plan or _best(problem, sizes, hardware, union, target.backend)
                     slower = _times(problem, schedule, sizes, hardware, union, target, plan)
-                    if slower > OTHER_DIMS_COST:
+                    if slower > ELSEWHERE_COST:
                         refused = (
                             f"{found.path} has {schedule} for {found.entry.shape}: predicted to "
                             f"take {slower:.1f} times as long here as the cost model's plan"

@@ -155,7 +155,8 @@ class ChunkLists:
         """
         b = self.b
         steps = b.scalar("list_steps", (Size.of("R") * self.top_k).bits().cdiv(_PROBES_BITS))
-        keys = (row * self.top_k, (row + self.window) * self.top_k)
+        end = b.minimum(row + self.window, b.scalar("R"), "last_row")
+        keys = (row * self.top_k, end * self.top_k)
         o_probe = b.arange(_PROBES, "o_probe")
         carry = [("low_1", first), ("high_1", last), ("low_2", first), ("high_2", last)]
         with b.loop(0, steps, name="i_search", carry=carry) as loop:
