@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,13 +49,24 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> Iterator[None]:
+    """A shell starts background jobs with SIGINT ignored; tests that raise it need the usual."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(autouse=True)
 def same_defaults(own_folders: None) -> Iterator[None]:
-    """A test may set another config store or cache; the next one has the run's own again."""
+    """Nothing is tuned for this machine, whatever `make autotune` left in the checkout; a test may
+    set another config store or cache, and the next one has the run's own again."""
     from hsa_compiler.cache import default_cache, set_default_cache
-    from hsa_compiler.configs import default_store, set_default_store
+    from hsa_compiler.configs import ConfigStore, set_default_store
 
-    cache, store = default_cache(), default_store()
+    cache, store = default_cache(), ConfigStore([])
+    set_default_store(store)
     yield
     set_default_cache(cache)
     set_default_store(store)

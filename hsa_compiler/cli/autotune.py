@@ -100,7 +100,7 @@ def autotune(
     else:
         print_outcome(outcome, make_console())
     if outcome.interrupted:
-        typer.echo("stopped; `hsa-compiler autotune --resume` continues", err=True)
+        typer.echo("stopped; the same command with --resume continues", err=True)
         raise typer.Exit(130)
     if outcome.failed:
         raise typer.Exit(1)

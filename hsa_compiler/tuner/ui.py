@@ -170,6 +170,8 @@ def results_table(outcome: Outcome) -> Table:
             str(result.trials),
             result.shipped or Text(result.outcome, style="red"),
         )
+    if any((result.roofline or 0.0) > 1.0 for result in outcome.results):
+        table.caption = "Above 100 % of the roofline: the data stays in a cache, not in memory."
     return table
 
 

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-import torch
-
 from hsa_compiler.benchmarks.peers import PEERS
 from hsa_compiler.benchmarks.rows import SUITES, Row
 from hsa_compiler.benchmarks.session import Request, run
 from hsa_compiler.tuner.shapes import Shape
-
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 def test_a_row_in_every_mode(tmp_path: Path) -> None:
