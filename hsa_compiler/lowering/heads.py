@@ -19,8 +19,8 @@ from hsa_compiler.schedules.schedule import IllegalSchedule
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Var
 
-#: Scales that are not larger are multiplied into the logits.
-_LEAST_SCALE = 2.0**-32
+#: Scales that are not larger, or larger, are multiplied into the logits.
+_LEAST_SCALE, _MOST_SCALE = 2.0**-32, 2.0**20
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,14 @@ class AttendShape:
         """What `ChunkTiles.logits` are multiplied with so that ``exp2`` gives their exponentials.
 
         The scale is left to the exponential's argument, where the multiplication is free, unless
-        it would turn the order of the logits around or LOWEST into a common number.
+        it would turn the order of the logits around or LOWEST into a common number or infinity.
         """
-        return self.scale * LOG2E if self.scale > _LEAST_SCALE else 1.0
+        return LOG2E * (1.0 if self.scales_logits else self.scale)
+
+    @property
+    def scales_logits(self) -> bool:
+        """Whether `ChunkTiles.logits` hold the scale."""
+        return not _LEAST_SCALE < self.scale <= _MOST_SCALE
 
     @property
     def first_maximum(self) -> float:
@@ -164,8 +169,8 @@ class ChunkTiles:
         -inf."""
         b, s = self.b, self.shape
         logits = b.dot(queries, keys.t, name="b_s")
-        if s.exponent != s.scale * LOG2E:
-            logits = b.binary("mul", logits, s.scale * LOG2E / s.exponent, "b_s")
+        if s.scales_logits:
+            logits = b.binary("mul", logits, s.scale, "b_s")
         if not s.hide_last or (isinstance(tile, int) and tile != s.key_tiles - 1):
             return logits
         position = b.arange(s.key_tile, "o_key") + tile * s.key_tile
