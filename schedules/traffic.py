@@ -148,7 +148,7 @@ def missed_bytes(call: Call, read: float, hardware: Hardware) -> float:
         return min(read, read * call.union / max(16 / schedule.tokens, 1.0))
     if shape.kind in ("attend_grad_kv", "landmark_grad"):
         # Programs side by side read one head's rows of a window, or of the sequence, at random.
-        side_by_side = (schedule.window or call.rows) * row_bytes(shape)
+        side_by_side = (schedule.window or max(call.rows, 1)) * row_bytes(shape)
         return read * max(0.0, 1.0 - hardware.l2_bytes / side_by_side)
     return 0.0 if todo.bytes <= hardware.l2_bytes else 0.1 * read
 

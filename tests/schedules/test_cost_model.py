@@ -32,6 +32,14 @@ def test_few_chunks_mean_few_slots() -> None:
     assert cost_model.mean_slots(32, 10, 4) == 10
 
 
+@pytest.mark.parametrize("device", ["nvidia_h100_80gb_hbm3", "cpu"])
+@pytest.mark.parametrize("kind", KERNELS)
+def test_calls_without_tokens_are_planned_like_any(kind: str, device: str) -> None:
+    problem, sizes = make(kind, tokens=0)
+    best = cost_model.ranked(problem, sizes, hardware.named(device))[0]
+    assert 0 < best.seconds < 1e-3
+
+
 @pytest.mark.parametrize("device", [*hardware.ROWS, "cpu"])
 @pytest.mark.parametrize("kind", KERNELS)
 def test_the_plan_is_legal_and_no_slower_than_the_default(kind: str, device: str) -> None:
