@@ -122,7 +122,7 @@ class Lowering:
                 "target",
                 f"{self.problem.kind} with split={self.schedule.split} "
                 f"window={self.schedule.window} adds from several programs at once, which this "
-                "target cannot; use split=0 window=0",
+                "target cannot; use split=0 and window=0",
             )
 
 

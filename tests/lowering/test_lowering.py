@@ -102,10 +102,11 @@ def test_a_schedule_without_a_lowering_is_illegal_and_says_why(
     assert kind in caught.value.message
 
 
-def test_programs_of_a_cpu_cannot_add_into_shared_memory() -> None:
+@pytest.mark.parametrize("shared", [{"split": 64}, {"window": 1024}])
+def test_programs_of_a_cpu_cannot_add_into_shared_memory(shared: dict[str, int]) -> None:
     problem, _ = problems.make("attend_grad_kv")
-    schedule = generic("attend_grad_kv", "tvm").replace(split=64, combine="atomic")
-    with pytest.raises(IllegalSchedule, match="split=0"):
+    schedule = generic("attend_grad_kv", "tvm").replace(**shared, combine="atomic")
+    with pytest.raises(IllegalSchedule, match="split=0 and window=0"):
         lower_kernel(problem, schedule, TARGETS[1])
 
 
