@@ -21,6 +21,8 @@ BYTES = {"fp64": 8, "i64": 8, "fp32": 4, "i32": 4, "u32": 4, "bf16": 2, "fp16": 
 MAX_REGISTERS = 255
 #: The fewest rows of a matrix product on a tensor core; smaller tiles are padded to it.
 MIN_ROWS = 16
+#: The most pairs of a tile whose union is listed: they are all compared with each other.
+MAX_UNION_PAIRS = 2048
 #: Rows from which Hopper's tensor cores read both operands from shared memory.
 WGMMA_ROWS = 64
 
@@ -202,7 +204,8 @@ def check_resources(
     """Refuse sub-tiles that do not divide the chunk and programs that do not fit the device.
 
     Raises:
-        IllegalSchedule: kind ``"chunk_tile"``, ``"shared_memory"`` or ``"registers"``.
+        IllegalSchedule: kind ``"chunk_tile"``, ``"tokens"``, ``"shared_memory"`` or
+            ``"registers"``.
     """
     shape = KernelShape.of(problem)
     tile = schedule.chunk_tile
@@ -211,6 +214,13 @@ def check_resources(
             "chunk_tile",
             f"chunk_tile={tile} must divide the chunk of {shape.chunk} and be smaller "
             "(0 holds the whole chunk)",
+        )
+    pairs = schedule.tokens * shape.top_k
+    if schedule.order == "union" and pairs > MAX_UNION_PAIRS:
+        raise IllegalSchedule(
+            "tokens",
+            f"tokens={schedule.tokens} of {shape.top_k} chunks each are {pairs} pairs to list the "
+            f"union of; at most {MAX_UNION_PAIRS}",
         )
     if hardware is None or hardware.kind != "cuda" or backend != "triton":
         return

@@ -27,7 +27,8 @@ class IllegalSchedule(Exception):
     """A schedule that cannot be lowered, compiled or run for a problem.
 
     `kind` is a short word the tuner counts by (``"knob"``, ``"order"``, ``"shared_memory"``,
-    ``"registers"``, ``"target"``); the message says what was given and what is allowed.
+    ``"registers"``, ``"target"``, ``"tokens"``, ``"split"``, ``"ptxas"``, ...); the message says
+    what was given and what is allowed.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -56,7 +57,11 @@ class Schedule:
         "the tokens that chose one chunk",
         ordinal=False,
     )
-    tokens: int = _knob(1, (1, 2, 4, 8, 16, 32, 64, 128), "tokens (or retrieval rows) per tile")
+    tokens: int = _knob(
+        1,
+        (1, 2, 4, 8, 16, 32, 64, 128),
+        "tokens (or retrieval rows) per tile; attention has more than 1 in union order alone",
+    )
     chunk_tile: int = _knob(0, (0, 16, 32, 64), "keys of a chunk held at once; 0 = the whole chunk")
     chunk_block: int = _knob(32, (16, 32, 64, 128), "chunks scored at once while selecting")
     pairs: int = _knob(8, (1, 2, 4, 8, 16, 32, 64), "(token, slot) pairs per step of chunk order")

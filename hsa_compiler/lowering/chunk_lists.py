@@ -123,7 +123,8 @@ class ChunkLists:
             return
         begin = work * self.split
         total = b.load(self.offsets, row + b.scalar("C"), name="n_pairs")
-        end = b.minimum(begin + self.split, total, "end")
+        # Not begin + split, which may pass 2**31 at the end of a list that does not.
+        end = begin + b.minimum(total - begin, self.split)
         with b.when(begin < end):
             low_chunk = self._chunk_of(row, begin)
             high_chunk = self._chunk_of(row, end - 1)

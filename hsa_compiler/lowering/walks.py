@@ -2,8 +2,9 @@
 
 Token order: the rows are the query heads of one token, the walk its slots. Union order: the rows
 are those of several neighbouring tokens, the walk the distinct chunks that any of them chose; a row
-that did not choose a chunk passes over it with weight 0. The union of every tile of tokens is built
-by a launch of its own just before.
+that did not choose a chunk passes over it with weight 0, so that a key or value that is no finite
+number reaches the tile's other rows too. The union of every tile of tokens is built by a launch of
+its own just before.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ def run(request: Request, view: View) -> Outcome:
         except (OSError, StorageInternalError) as error:
             raise ConfigError(
                 f"the records of this run cannot be written any more ({error}); what is finished "
-                f"is kept in {storage_spec} and {out}: `hsa-compiler autotune --resume` continues"
+                f"is kept in {storage_spec} and {out}: the same command with --resume continues"
             ) from error
     return Outcome(
         request.device,

@@ -248,7 +248,7 @@ def test_a_disk_that_is_full_later_is_one_error(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Search, "succeed", full)
-    with pytest.raises(ConfigError, match=r"No space left on device.*--resume` continues"):
+    with pytest.raises(ConfigError, match=r"No space left on device.*--resume continues"):
         session.run(request(tmp_path), SilentView())
 
 

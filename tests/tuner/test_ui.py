@@ -140,7 +140,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
 
     monkeypatch.setattr(InProcessWorker, "evaluate", stop)
     assert main(arguments(tmp_path)) == 130
-    assert "--resume` continues" in capsys.readouterr().err
+    assert "the same command with --resume continues" in capsys.readouterr().err
 
 
 def test_words() -> None:
