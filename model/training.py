@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +28,7 @@ from hsa_compiler.model.checkpoint import Progress, append_record, open_checkpoi
 from hsa_compiler.model.config import Backend, HSAConfig, check_seed, validate
 from hsa_compiler.model.data import PAD, Batches, ByteCorpus, bigram_loss
 from hsa_compiler.model.hsa_ultralong import HSAUltraLong
+from hsa_compiler.model.interrupt import InterruptBetweenSteps
 from hsa_compiler.model.niah import NiahTask
 from hsa_compiler.runtime.explain import explain
 
@@ -333,28 +332,6 @@ class TrainRun:
         self._kernels_logged += len(new)
         rows = [row.to_json() for row in new]
         return {"event": "kernels", "step": self.progress.step, "kernels": rows}
-
-
-class InterruptBetweenSteps:
-    """Turns the first Ctrl-C inside it into `asked`; a step is never left half done by it."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> InterruptBetweenSteps:
-        self._previous: Any = None
-        if threading.current_thread() is threading.main_thread():  # others get no signals
-            self._previous = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def _handle(self, *_: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
 
 
 def make_optimizer(model: HSAUltraLong, config: TrainConfig) -> torch.optim.AdamW:

@@ -206,6 +206,24 @@ def ranked(
     )
 
 
+def best(
+    problem: Problem,
+    sizes: Mapping[str, int],
+    hardware: Hardware,
+    union: float | None = None,
+    backend: str | None = None,
+) -> Prediction:
+    """The first of `ranked`.
+
+    Raises:
+        IllegalSchedule: kind ``"space"``, when no schedule of the space fits the device.
+    """
+    found = ranked(problem, sizes, hardware, union, backend)
+    if not found:
+        raise IllegalSchedule("space", f"no schedule of {problem.kind} fits {hardware.name}")
+    return found[0]
+
+
 def planned(
     problem: Problem,
     sizes: Mapping[str, int],
@@ -213,15 +231,8 @@ def planned(
     union: float | None = None,
     backend: str | None = None,
 ) -> Schedule:
-    """The cost model's best schedule for a call on a device.
-
-    Raises:
-        IllegalSchedule: kind ``"space"``, when no schedule of the space fits the device.
-    """
-    best = ranked(problem, sizes, hardware, union, backend)
-    if not best:
-        raise IllegalSchedule("space", f"no schedule of {problem.kind} fits {hardware.name}")
-    return best[0].schedule
+    """The cost model's best schedule for a call on a device; raises like `best`."""
+    return best(problem, sizes, hardware, union, backend).schedule
 
 
 def _backend(hardware: Hardware) -> str:

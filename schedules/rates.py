@@ -79,9 +79,7 @@ def attend_seconds(
 ) -> float:
     """Seconds that an attention kernel computes on a GPU: `flops` in products, and the rest."""
     shape, schedule = call.shape, call.schedule
-    rate = hardware.rate(shape.dtype)
-    if not _wide(schedule, held) and hardware.arch not in ("sm_80", "sm_86", "sm_89"):
-        rate *= SMALL_TILE_RATE
+    rate = hardware.rate(shape.dtype) * _tile_rate(schedule, held, hardware)
     logits = flops / (2.0 * shape.head_dim * ATTEND_PRODUCTS[shape.kind])
     issued = logits * LOGIT_OPS[shape.kind] / (hardware.fp32_rate / 2)
     seconds = flops / rate + issued
@@ -118,6 +116,12 @@ def _wide(schedule: Schedule, held: Footprint) -> bool:
     return held.padded_rows >= WGMMA_ROWS and schedule.warps >= 4
 
 
+def _tile_rate(schedule: Schedule, held: Footprint, hardware: Hardware) -> float:
+    """The share of the tensor core's rate that a tile of these rows reaches."""
+    every_size = hardware.arch in ("sm_80", "sm_86", "sm_89")
+    return 1.0 if every_size or _wide(schedule, held) else SMALL_TILE_RATE
+
+
 def _spilling(schedule: Schedule, held: Footprint) -> float:
     """How many times slower registers that do not suffice make a program: hardly at first, then
     steeply."""
@@ -143,10 +147,9 @@ def gpu_reach(
     ahead = min(schedule.stages, 2) if shape.kind in ATTEND_PRODUCTS else schedule.stages
     in_flight = running * held.step_bytes * max(ahead - 1, 0.5)
     rate = hardware.rate(shape.dtype) * busy * min(1.0, running * schedule.warps / 8)
+    rate *= _tile_rate(schedule, held, hardware)
     if not _wide(schedule, held):
         rate /= 1.0 + 0.1 * math.log2(schedule.warps)
-        if hardware.arch not in ("sm_80", "sm_86", "sm_89"):
-            rate *= SMALL_TILE_RATE
     return rate / _spilling(schedule, held), busy * min(1.0, in_flight / needed)
 
 

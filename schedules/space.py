@@ -40,6 +40,11 @@ class KernelKnobs:
     triton: tuple[str, ...] = ()
     tvm: tuple[str, ...] = ()
 
+    @property
+    def has_unions(self) -> bool:
+        """Whether `tokens` are those of a tile in union order."""
+        return "union" in self.orders
+
     def names(self, backend: str) -> tuple[str, ...]:
         """Knob names in search order for ``"triton"`` or ``"tvm"``."""
         own = self.triton if backend == "triton" else self.tvm
@@ -157,7 +162,7 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
         choices = allowed(kind, backend, "dim_block")
         fits = [c for c in choices if c >= shape.retrieval_dim] or [choices[-1]]
         changes["dim_block"] = min(schedule.dim_block, fits[0])
-    if "union" in KNOBS[kind].orders:
+    if KNOBS[kind].has_unions:
         changes["tokens"] = max(schedule.tokens, 2) if schedule.order == "union" else 1
     return canonical(kind, backend, adapted(problem, schedule).replace(**changes))
 
@@ -212,7 +217,12 @@ def check_knobs(kind: str, schedule: Schedule, backend: str) -> None:
 
 def shares_chunks(schedule: Schedule) -> bool:
     """Whether several programs of chunk order work on a chunk."""
-    return schedule.split > 0 or schedule.window > 0
+    return combine_of(schedule.split, schedule.window) != "none"
+
+
+def combine_of(split: int, window: int) -> str:
+    """How the parts of programs that share chunks by these knobs meet."""
+    return "atomic" if split or window else "none"
 
 
 def check_together(kind: str, schedule: Schedule) -> None:
@@ -221,7 +231,7 @@ def check_together(kind: str, schedule: Schedule) -> None:
     Raises:
         IllegalSchedule: kind ``"combine"``, ``"split"`` or ``"tokens"``.
     """
-    if "union" in KNOBS[kind].orders and (schedule.tokens > 1) != (schedule.order == "union"):
+    if KNOBS[kind].has_unions and (schedule.tokens > 1) != (schedule.order == "union"):
         raise IllegalSchedule(
             "tokens",
             f"{kind} with tokens={schedule.tokens} order={schedule.order}: union order has 2 "
@@ -233,7 +243,7 @@ def check_together(kind: str, schedule: Schedule) -> None:
             f"{kind} with split={schedule.split} window={schedule.window}: programs share out a "
             "chunk's list by one of them",
         )
-    if shares_chunks(schedule) != (schedule.combine == "atomic"):
+    if schedule.combine != combine_of(schedule.split, schedule.window):
         raise IllegalSchedule(
             "combine",
             f"{kind} with split={schedule.split} window={schedule.window} "
@@ -319,7 +329,7 @@ def candidates(problem: Problem, backend: str) -> Iterator[Schedule]:
     base = generic(kind, backend)
     axes: dict[str, list[Any]] = {}
     for name in KNOBS[kind].names(backend):
-        if name == "tokens" and "union" in KNOBS[kind].orders:
+        if name == "tokens" and KNOBS[kind].has_unions:
             axes[name] = list(allowed(kind, backend, name))
         elif name != "combine":
             # Normal form treats every knob by itself, so it can be asked axis by axis.
@@ -330,8 +340,8 @@ def candidates(problem: Problem, backend: str) -> Iterator[Schedule]:
             axes[name] = list(dict.fromkeys(getattr(schedule, name) for schedule in found))
     for values in itertools.product(*axes.values()):
         chosen = dict(zip(axes, values, strict=True))
-        shared = bool(chosen.get("split") or chosen.get("window"))
-        yield Schedule(**chosen, combine="atomic" if shared else "none")
+        combine = combine_of(chosen.get("split", 0), chosen.get("window", 0))
+        yield Schedule(**chosen, combine=combine)
 
 
 def feasible(
@@ -366,14 +376,10 @@ def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, .
             changes: dict[str, Any] = {knob.name: knob.choices[step]}
             if knob.name in ("split", "window"):
                 changes = {"split": 0, "window": 0, **changes}
-            if "union" in KNOBS[kind].orders and knob.name == "order":
+            if KNOBS[kind].has_unions and knob.name == "order":
                 changes["tokens"] = UNION_TOKENS if knob.choices[step] == "union" else 1
-            if "union" in KNOBS[kind].orders and knob.name == "tokens":
+            if KNOBS[kind].has_unions and knob.name == "tokens":
                 changes["order"] = "union" if knob.choices[step] > 1 else "token"
-            moves.append(_combined(schedule.replace(**changes)))
+            move = schedule.replace(**changes)
+            moves.append(move.replace(combine=combine_of(move.split, move.window)))
     return tuple(moves)
-
-
-def _combined(schedule: Schedule) -> Schedule:
-    """With the `combine` that follows from the other knobs."""
-    return schedule.replace(combine="atomic" if shares_chunks(schedule) else "none")

@@ -14,9 +14,10 @@ top-k, or far away, gives way to the plan when the cost model predicts it to be 
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from hsa_compiler.configs.shapes import ShapeClass, bucket
 from hsa_compiler.configs.store import config_path, load_config, packaged_folder, user_folder
 from hsa_compiler.errors import ConfigError
 from hsa_compiler.schedules import space
-from hsa_compiler.schedules.cost_model import Prediction, planned, predict, ranked
+from hsa_compiler.schedules.cost_model import Prediction, best, predict
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.problem import Problem, Target
@@ -160,7 +161,19 @@ class ConfigStore:
             ("architecture", self._relatives(problem.kind, hardware), math.inf, "another device"),
         )
         refused = ""
-        plan: Prediction | None = None
+
+        @functools.cache
+        def plan() -> Prediction:
+            return best(problem, sizes, hardware, union, target.backend)
+
+        def slower(schedule: Schedule) -> float:
+            """How many times as long as the plan a schedule is predicted to take."""
+            mine = predict(problem, schedule, sizes, hardware, union, target.backend)
+            try:
+                return mine.seconds / plan().seconds
+            except IllegalSchedule:
+                return 1.0
+
         for tier, paths, cap, reason in tiers:
             for found in self._ranked(paths, wanted, cap, union):
                 schedule = space.adapted(problem, found.entry.as_schedule())
@@ -173,12 +186,11 @@ class ConfigStore:
                     say(f"{refused}. It is not used for {problem.kind} {wanted}.")
                     continue
                 if found.distance > CAP or found.entry.shape.dims != wanted.dims:
-                    plan = plan or _best(problem, sizes, hardware, union, target.backend)
-                    slower = _times(problem, schedule, sizes, hardware, union, target, plan)
-                    if slower > ELSEWHERE_COST:
+                    times = slower(schedule)
+                    if times > ELSEWHERE_COST:
                         refused = (
                             f"{found.path} has {schedule} for {found.entry.shape}: predicted to "
-                            f"take {slower:.1f} times as long here as the cost model's plan"
+                            f"take {times:.1f} times as long here as the cost model's plan"
                         )
                         continue
                 if tier == "architecture":
@@ -188,7 +200,7 @@ class ConfigStore:
                         "Run `hsa-compiler autotune` here."
                     )
                 return Choice(schedule, tier, found.path, found.distance, reason)
-        return self._plan(problem, sizes, target, hardware, union, refused)
+        return self._plan(problem, target, hardware, plan, refused)
 
     def _relatives(self, kernel: str, hardware: Hardware) -> list[Path]:
         """Files of other devices of the same architecture."""
@@ -218,10 +230,9 @@ class ConfigStore:
     def _plan(
         self,
         problem: Problem,
-        sizes: Mapping[str, int],
         target: Target,
         hardware: Hardware,
-        union: float | None,
+        plan: Callable[[], Prediction],
         refused: str,
     ) -> Choice:
         reason = refused or f"no tuned {problem.kind} for {hardware.slug} or {hardware.arch}"
@@ -231,39 +242,11 @@ class ConfigStore:
                 "Run `hsa-compiler autotune` to tune them."
             )
         try:
-            schedule = planned(problem, sizes, hardware, union, target.backend)
+            schedule = plan().schedule
         except IllegalSchedule as error:
             schedule = generic(problem.kind, target.backend)
             return Choice(schedule, "generic", None, math.inf, f"{reason}; {error}")
         return Choice(schedule, "planned", None, math.inf, reason)
-
-
-def _best(
-    problem: Problem,
-    sizes: Mapping[str, int],
-    hardware: Hardware,
-    union: float | None,
-    backend: str,
-) -> Prediction | None:
-    """The cost model's best; None where nothing of the space fits the device."""
-    best = ranked(problem, sizes, hardware, union, backend)
-    return best[0] if best else None
-
-
-def _times(
-    problem: Problem,
-    schedule: Schedule,
-    sizes: Mapping[str, int],
-    hardware: Hardware,
-    union: float | None,
-    target: Target,
-    plan: Prediction | None,
-) -> float:
-    """How many times as long as the plan a schedule is predicted to take."""
-    if plan is None:
-        return 1.0
-    mine = predict(problem, schedule, sizes, hardware, union, target.backend)
-    return mine.seconds / plan.seconds
 
 
 def _locality_rank(entry: Entry, union: float | None) -> float:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from hsa_compiler.ir import Op
 from hsa_compiler.lowering.common import Lowering
+from hsa_compiler.schedules.space import shares_chunks
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Size, Var, Workspace
 
@@ -52,7 +53,7 @@ class ChunkLists:
     @property
     def shared(self) -> bool:
         """Whether several programs work on a chunk."""
-        return bool(self.split or self.window)
+        return shares_chunks(self.low.schedule)
 
     def check(self) -> None:
         """Refuse other orders, and parts that this target could not combine."""

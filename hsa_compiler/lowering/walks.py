@@ -121,12 +121,11 @@ class Union:
         shape = rows.shape
         self.b, self.rows = b, rows
         self.kept = low.caps.pad(shape.top_k)
-        lists = UnionLists(low, shape, rows.tokens)
-        i_tile = b.program_id(0, "i_list")
-        place = lists.place(b, rows.batch, shape.index_head(rows.program), i_tile)
+        lists = UnionLists(shape, rows.tokens)
+        index_head = shape.index_head(rows.program)
+        place = lists.place(b, rows.batch, index_head, b.program_id(0, "i_list"))
         self.chunks, self.first = low.workspace(b, lists.chunks), place * lists.longest
         self.steps = b.load(low.workspace(b, lists.sizes), place, name="n_chunks")
-        index_head = shape.index_head(rows.program)
         # Weights that every row has of its own are matched row by row, shared ones per token.
         self.by_row = shape.own_weights
         slots = self._slots(index_head, shape.index_heads)
@@ -233,8 +232,7 @@ Walk = OwnSlots | Union
 class UnionLists:
     """Where the unions of all tiles of `tokens` tokens lie: `longest` places a list."""
 
-    def __init__(self, low: Lowering, shape: AttendShape, tokens: int) -> None:
-        self.low, self.shape, self.tokens = low, shape, tokens
+    def __init__(self, shape: AttendShape, tokens: int) -> None:
         self.heads = shape.index_heads
         self.longest = tokens * shape.top_k
         self.tiles = Size.of("L").cdiv(tokens)
@@ -256,19 +254,18 @@ def _list_unions(low: Lowering, shape: AttendShape, indices_of: Pointer) -> Kern
     count of first pairs is their place in the list.
     """
     b = TileBuilder("union_chunks")
-    lists = UnionLists(low, shape, low.schedule.tokens)
+    tokens = low.schedule.tokens
+    lists = UnionLists(shape, tokens)
     i_tile, i_head = b.program_id(0, "i_tile"), b.program_id(1, "i_head")
     i_batch = b.program_id(2, "i_batch")
+    rows = QueryRows(b, shape, i_batch, i_tile * tokens, i_head, tokens)
     indices = b.pointer(indices_of.name, indices_of.dtype)
     kept = low.caps.pad(shape.top_k)
-    count = lists.tokens * kept
+    count = tokens * kept
 
     def chosen(pair: Var, name: str) -> Var:
-        token = i_tile * lists.tokens + pair // kept
-        slot = pair % kept
-        row = token if shape.query_block == 1 else token // shape.query_block
-        place = (i_batch * b.scalar("R")).to("i64") + row
-        offsets = (place * shape.index_heads + i_head) * shape.top_k + slot
+        token, slot = rows.first_token + pair // kept, pair % kept
+        offsets = rows.slots(token, i_head, shape.index_heads) + slot
         mask = both(b, token < b.scalar("L"), below(slot, shape.top_k, kept))
         return b.load(indices, offsets, mask, other=-1, name=name)
 

@@ -11,54 +11,7 @@ from torch import Tensor
 
 from hsa_compiler import Selection, chunk_attention, hsa_attention, retrieve
 from tests import naive
-
-S = 16
-
-
-def rand(*shape: int, seed: int = 0) -> Tensor:
-    """A float64 leaf, a function of its shape and seed."""
-    generator = torch.Generator().manual_seed(seed + sum(shape))
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
-
-
-def hsa_inputs(
-    batch: int = 2,
-    length: int = 50,
-    kv_length: int | None = None,
-    heads: int = 4,
-    kv_heads: int = 2,
-    score_heads: int = 2,
-    landmark_heads: int | None = None,
-    chunks: int | None = None,
-) -> dict[str, Tensor]:
-    """The five tensors of `hsa_attention`."""
-    kv_length = length if kv_length is None else kv_length
-    chunks = kv_length // S if chunks is None else chunks
-    return {
-        "q": rand(batch, length, heads, 16, seed=1),
-        "k": rand(batch, kv_length, kv_heads, 16, seed=2),
-        "v": rand(batch, kv_length, kv_heads, 16, seed=3),
-        "q_slc": rand(batch, length, score_heads, 32, seed=4),
-        "landmarks": rand(batch, chunks, landmark_heads or score_heads, 32, seed=5),
-    }
-
-
-def same(found: Tensor, expected: Tensor) -> None:
-    """Equal up to float64 rounding."""
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-
-
-def same_gradients(found: Tensor, expected: Tensor, leaves: dict[str, Tensor]) -> None:
-    """Equal outputs, and equal gradients of a random projection of both."""
-    same(found, expected)
-    cotangent = rand(*found.shape, seed=9).detach()
-    grads = torch.autograd.grad(found, list(leaves.values()), cotangent, allow_unused=True)
-    wanted = torch.autograd.grad(expected, list(leaves.values()), cotangent, allow_unused=True)
-    for name, grad, want in zip(leaves, grads, wanted, strict=True):
-        want = torch.zeros_like(leaves[name]) if want is None else want
-        grad = torch.zeros_like(leaves[name]) if grad is None else grad
-        torch.testing.assert_close(grad, want, rtol=1e-9, atol=1e-9, msg=lambda m, n=name: n + m)
-
+from tests.runtime.door import S, hsa_inputs, rand, same, same_gradients
 
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -300,67 +253,6 @@ def test_tokens_without_chunks_are_exactly_zero_and_pass_no_gradient() -> None:
     assert not grads[1][:, 32:].any()  # keys of the ignored tail
 
 
-@pytest.mark.parametrize("shapes", [{"length": 0}, {"length": 9}, {"batch": 0}, {"kv_length": 0}])
-@pytest.mark.parametrize("mixed", [False, True])
-def test_before_the_first_chunk_there_is_only_the_local_branch(
-    shapes: dict[str, int], mixed: bool
-) -> None:
-    leaves = hsa_inputs(**shapes)
-    options: dict[str, Any] = {}
-    if mixed:
-        leaves["local_out"] = rand(*leaves["q"].shape, seed=7)
-        leaves["local_lse"] = rand(*leaves["q"].shape[:3], seed=8)
-        options["normalize"] = "lse_mix"
-    out, selection = hsa_attention(
-        **leaves, **options, chunk_size=S, top_k=2, backend="reference", return_selection=True
-    )
-    expected = leaves["local_out"] if mixed else torch.zeros_like(leaves["q"])
-    assert torch.equal(out, expected)
-    assert bool((selection.indices == -1).all())
-    assert not selection.weights.any()
-    grads = torch.autograd.grad(out.sum(), list(leaves.values()))
-    for name, grad in zip(leaves, grads, strict=True):
-        one = float(name == "local_out")
-        assert torch.equal(grad, torch.full_like(grad, one)), name
-
-
-@pytest.mark.parametrize("local", [False, True])
-def test_joint_softmax_before_the_first_chunk(local: bool) -> None:
-    leaves = {name: hsa_inputs(length=9)[name] for name in "qkv"}
-    if local:
-        leaves["local_out"] = rand(2, 9, 4, 16, seed=7)
-        leaves["local_lse"] = rand(2, 9, 4, seed=8)
-        with torch.no_grad():
-            leaves["local_lse"][:, 0] = float("-inf")
-    indices = torch.full((2, 9, 2, 3), -1)
-    out = chunk_attention(**leaves, selection=indices, chunk_size=S, backend="reference")
-    expected = torch.zeros_like(out)
-    if local:
-        expected[:, 1:] = leaves["local_out"][:, 1:]
-    assert torch.equal(out, expected)
-    grads = torch.autograd.grad(out.sum(), list(leaves.values()))
-    for name, grad in zip(leaves, grads, strict=True):
-        assert torch.equal(grad != 0, (expected != 0) & (torch.tensor(name == "local_out"))) or (
-            name != "local_out" and not grad.any()
-        )
-
-
-def test_external_local_weights_before_the_first_chunk() -> None:
-    leaves = {name: hsa_inputs(length=9)[name] for name in "qkv"}
-    leaves["local_out"] = rand(2, 9, 4, 16, seed=7)
-    leaves["local_weight"] = rand(2, 3, 2, seed=8)
-    leaves["weights"] = rand(2, 3, 2, 2, seed=9)
-    tensors = {name: leaves[name] for name in ("q", "k", "v", "local_out")}
-    selection = Selection(
-        torch.full((2, 3, 1, 2), -1), leaves["weights"], None, leaves["local_weight"]
-    )
-    out = chunk_attention(
-        **tensors, selection=selection, chunk_size=S, query_block=4, backend="reference"
-    )
-    share = leaves["local_weight"].repeat_interleave(4, 1)[:, :9].repeat_interleave(2, 2)
-    same_gradients(out, share[..., None] * leaves["local_out"], leaves)
-
-
 def test_selection_alone_makes_no_weights() -> None:
     leaves = hsa_inputs()
     tensors = leaves["q_slc"], leaves["landmarks"]
@@ -389,30 +281,3 @@ def test_results_have_the_dtype_of_the_inputs(dtype: torch.dtype) -> None:
     assert selection.weights.dtype == selection.scores.dtype == torch.float32
     out.float().sum().backward()
     assert all(x.grad.dtype == dtype for x in leaves.values())
-
-
-@pytest.mark.parametrize("tokens", [1, 4])
-def test_a_row_without_chunks_gets_the_local_output_exactly(tokens: int) -> None:
-    # Also under "+ 1", whose running maximum starts at 0 and not at the local LSE.
-    shapes = ((1, tokens, 4, 32), (1, 64, 2, 32), (1, 64, 2, 32), (1, tokens, 4, 32))
-    query, keys, values, local_out = (
-        rand(*shape, seed=seed).detach().float() for seed, shape in enumerate(shapes)
-    )
-    query.requires_grad_()
-    local_lse = (rand(1, tokens, 4).detach().float() - 3.0).requires_grad_()
-    indices = torch.full((1, tokens, 2, 3), -1, dtype=torch.int32)
-    out = chunk_attention(
-        query,
-        keys,
-        values,
-        Selection(indices, None, None, None),
-        chunk_size=16,
-        plus_one=True,
-        local_out=local_out,
-        local_lse=local_lse,
-        backend="tvm",
-    )
-    assert torch.equal(out, local_out)
-    d_lse, d_q = torch.autograd.grad(out.sum(), [local_lse, query])
-    assert not d_lse.any()
-    assert not d_q.any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -22,9 +23,16 @@ REGRET = 1.15
 AGREEMENT = 0.8
 
 
+@functools.cache
+def recorded() -> dict[str, Any]:
+    """The file of measured schedules."""
+    data: dict[str, Any] = json.loads((RECORDED / H100 / "schedules.json").read_text())
+    return data
+
+
 def groups() -> dict[tuple[str, str, str], list[tuple[Schedule, float]]]:
     """Measured schedules of the kernels as they are, by (shape, selection, kernel)."""
-    data: dict[str, Any] = json.loads((RECORDED / H100 / "schedules.json").read_text())
+    data = recorded()
     latest = max(int(step) for step in data["steps"])
     found: dict[tuple[str, str, str], list[tuple[Schedule, float]]] = defaultdict(list)
     for row in data["measurements"]:
@@ -52,8 +60,7 @@ def test_the_model_ranks_measured_schedules(
 ) -> None:
     shape, selection, kernel = key
     task = Task(kernel, SHAPES[shape], "cuda:0", selection)
-    data = json.loads((RECORDED / H100 / "schedules.json").read_text())
-    unions = data["settings"]["union"]
+    unions = recorded()["settings"]["union"]
     union = unions.get(f"{shape} {selection}", unions[shape])
     row = hardware.named(H100)
     predicted = [

@@ -11,8 +11,8 @@ def union_chunks(
     i_tile = tl.program_id(0)
     i_head = tl.program_id(1)
     i_batch = tl.program_id(2)
-    o_pair = tl.arange(0, 128)
     x = i_tile * 4
+    o_pair = tl.arange(0, 128)
     x_1 = o_pair // 32
     x_2 = x + x_1
     x_3 = o_pair % 32
@@ -30,46 +30,45 @@ def union_chunks(
     for i_pair in tl.range(0, 128, 32, num_stages=1):
         o_other = tl.arange(0, 32)
         x_12 = i_pair + o_other
-        x_13 = i_tile * 4
-        x_14 = x_12 // 32
-        x_15 = x_13 + x_14
-        x_16 = x_12 % 32
-        x_17 = i_batch * R
-        x_18 = x_17.to(tl.int64)
-        x_19 = x_18 + x_15
-        x_20 = x_19 * 1
-        x_21 = x_20 + i_head
-        x_22 = x_21 * 32
-        x_23 = x_22 + x_16
-        x_24 = x_15 < L
-        b_other = tl.load(p_indices + x_23, mask=x_24, other=-1)
+        x_13 = x_12 // 32
+        x_14 = x + x_13
+        x_15 = x_12 % 32
+        x_16 = i_batch * R
+        x_17 = x_16.to(tl.int64)
+        x_18 = x_17 + x_14
+        x_19 = x_18 * 1
+        x_20 = x_19 + i_head
+        x_21 = x_20 * 32
+        x_22 = x_21 + x_15
+        x_23 = x_14 < L
+        b_other = tl.load(p_indices + x_22, mask=x_23, other=-1)
         b_chosen_1 = b_chosen[:, None]  # [128, 1]
         b_other_1 = b_other[None, :]  # [1, 32]
-        x_25 = b_chosen_1 == b_other_1  # [128, 32]
-        x_26 = x_12[None, :]  # [1, 32]
+        x_24 = b_chosen_1 == b_other_1  # [128, 32]
+        x_25 = x_12[None, :]  # [1, 32]
         o_pair_1 = o_pair[:, None]  # [128, 1]
-        x_27 = x_26 < o_pair_1  # [128, 32]
-        x_28 = x_25 & x_27  # [128, 32]
-        x_29 = tl.where(x_28, 1, b_twins_1)  # [128, 32]
-        b_twins_1 = x_29
+        x_26 = x_25 < o_pair_1  # [128, 32]
+        x_27 = x_24 & x_26  # [128, 32]
+        x_28 = tl.where(x_27, 1, b_twins_1)  # [128, 32]
+        b_twins_1 = x_28
     b_twins_2 = tl.max(b_twins_1, axis=1)
-    x_30 = b_chosen >= 0
-    x_31 = b_twins_2 == 0
-    x_32 = x_30 & x_31
+    x_29 = b_chosen >= 0
+    x_30 = b_twins_2 == 0
+    x_31 = x_29 & x_30
     b_zero = tl.full([128], 0, tl.int32)
-    b_first = tl.where(x_32, 1, b_zero)
-    x_33 = i_batch * 1
-    x_34 = x_33 + i_head
-    x_35 = x_34.to(tl.int64)
-    x_36 = x_35 * n_tiles
-    x_37 = x_36 + i_tile
-    x_38 = x_37 * 128
+    b_first = tl.where(x_31, 1, b_zero)
+    x_32 = i_batch * 1
+    x_33 = x_32 + i_head
+    x_34 = x_33.to(tl.int64)
+    x_35 = x_34 * n_tiles
+    x_36 = x_35 + i_tile
+    x_37 = x_36 * 128
     b_first_cumsum = tl.cumsum(b_first, axis=0)
-    x_39 = b_first_cumsum - 1
-    x_40 = x_38 + x_39
-    tl.store(p_union_chunks + x_40, b_chosen, mask=x_32)
+    x_38 = b_first_cumsum - 1
+    x_39 = x_37 + x_38
+    tl.store(p_union_chunks + x_39, b_chosen, mask=x_31)
     n_chunks = tl.sum(b_first, axis=0)
-    tl.store(p_union_sizes + x_37, n_chunks)
+    tl.store(p_union_sizes + x_36, n_chunks)
 
 
 @triton.jit(do_not_specialize=['L', 'n_tiles', 'R', 'Lkv'])
