@@ -57,6 +57,10 @@ class CompiledKernel:
     launches: tuple[Launch, ...]
     _plans: dict[tuple[tuple[str, int], ...], _Plan] = field(default_factory=dict, repr=False)
 
+    def reads(self, name: str) -> bool:
+        """Whether it touches a value of the group; which of the inputs depends on the schedule."""
+        return name in self.tile.bindings.values()
+
     def launch(self, values: Mapping[str, torch.Tensor], dims: Mapping[str, int]) -> None:
         """Run the group: read its inputs from `values` and write its outputs into them.
 

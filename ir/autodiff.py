@@ -120,10 +120,16 @@ class Backward:
         return {name: self.forward(value) for name, value in op.operands if name in names}
 
     def inverse(self, indices: Value, chunks: Dim) -> tuple[Value, Value]:
-        """order and offsets of a selection, computed once."""
+        """order and offsets of a selection: the forward pass's, else computed once."""
         if indices.name not in self._inverse:
-            op = self.b.op("invert_index", indices=self.forward(indices), dims={"C": chunks})
-            self._inverse[indices.name] = (op.results[0], op.results[1])
+            forward = [op for op in self.program.ops if op.kind == "invert_index"]
+            made = [op.results for op in forward if op["indices"] == indices]
+            if made:
+                order, offsets = (self.forward(value) for value in made[0])
+            else:
+                op = self.b.op("invert_index", indices=self.forward(indices), dims={"C": chunks})
+                order, offsets = op.results
+            self._inverse[indices.name] = (order, offsets)
         return self._inverse[indices.name]
 
     # ------------------------------------------------------------------------ internals
@@ -272,13 +278,17 @@ def _attend(g: Backward, op: Op, grads: Gradients) -> Gradients:
         "d_parts": grads["parts"],
         "d_lse": grads["lse"],
     }
+    inverse = g.operands(op, "order", "offsets")
     found: Gradients = {}
     if g.wants(op["q"]):
-        found["q"] = g.b.emit("attend_grad_q", indices=g.forward(op["indices"]), **shared)
+        indices = g.forward(op["indices"])
+        found["q"] = g.b.emit("attend_grad_q", indices=indices, **inverse, **shared)
     if g.wants(op["k"]) or g.wants(op["v"]):
-        start = op.operand("chunk_start")
-        order, offsets = g.inverse(op["indices"], start.type.shape[0] if start else "C")
-        grad = g.b.op("attend_grad_kv", order=order, offsets=offsets, **shared)
+        if not inverse:
+            start = op.operand("chunk_start")
+            order, offsets = g.inverse(op["indices"], start.type.shape[0] if start else "C")
+            inverse = {"order": order, "offsets": offsets}
+        grad = g.b.op("attend_grad_kv", **inverse, **shared)
         found.update(k=grad.result("d_k"), v=grad.result("d_v"))
     return found
 

@@ -6,7 +6,8 @@ Inputs keep these names in every program, so that equal kernels of different met
     q_slc T[B,R,Hr,Dr]   landmarks T[B,C,Hm,Dr]   chunk_bias fp32[B,C,Hm]   lo, hi i32[B,R]
     seed i32[1]   row_lse fp32[B,R,Hr]   rank_scale fp32[B,R,Hw]   local_lse fp32[B,R,Hw]
     q T[B,L,Hq,D]   k, v T[B,Lkv,H,D]   indices i32[B,R,Hi,K]   weights fp32[B,R,Hw,K]
-    chunk_start i32[C]   local_out T[B,L,Hq,D]   local_weight fp32[B,R,Hw]
+    order i32[B,Hi,R*K]   offsets i32[B,Hi,C+1]   chunk_start i32[C]
+    local_out T[B,L,Hq,D]   local_weight fp32[B,R,Hw]
     (joint softmax) local_lse fp32[B,L,Hq]
 """
 
@@ -24,7 +25,8 @@ class RetrieveOptions:
     """What `retrieve_program` computes; see `select` and `normalize` in the op table.
 
     `normalize` None selects only. `bias`, `rank_scale`, `noise` and `row_lse` add the inputs
-    chunk_bias, rank_scale, seed and row_lse; kind "lse_mix" adds local_lse.
+    chunk_bias, rank_scale, seed and row_lse; kind "lse_mix" adds local_lse. `inverse` adds the
+    outputs order and offsets, the inverse index that gradients and chunk order read.
     """
 
     top_k: int
@@ -37,6 +39,7 @@ class RetrieveOptions:
     row_lse: bool = False
     force_first: int = 0
     force_last: int = 0
+    inverse: bool = False
     dtype: str = "bf16"
 
 
@@ -46,7 +49,7 @@ class AttentionOptions:
 
     `joint`: one softmax over all chosen chunks instead of external weights. `local` adds a local
     branch: inputs local_out and local_weight (external weights) or local_lse (joint).
-    `packed` adds chunk_start.
+    `packed` adds chunk_start, `inverse` order and offsets.
     """
 
     chunk: int
@@ -57,6 +60,7 @@ class AttentionOptions:
     plus_one: bool = False
     hide_last: bool = False
     packed: bool = False
+    inverse: bool = False
     dtype: str = "bf16"
 
 
@@ -64,10 +68,17 @@ def retrieve_program(options: RetrieveOptions) -> Program:
     """Scores, selection and weights.
 
     Outputs: indices, slots (fp32[B,R,Hr,K], the scores of the chosen chunks) and weights, with
-    kind "lse_mix" local_weight too; indices alone where `normalize` is None.
+    kind "lse_mix" local_weight too; indices alone where `normalize` is None. With `inverse`
+    order and offsets follow.
     """
     b = Builder("retrieve")
     return b.finish(*_retrieve(b, options).values())
+
+
+def invert_program() -> Program:
+    """The inverse index of given indices. Outputs: order and offsets."""
+    b = Builder("invert")
+    return b.finish(*_invert(b, b.input("indices", "i32", "B R Hi K")).values())
 
 
 def chunk_attention_program(options: AttentionOptions) -> Program:
@@ -94,6 +105,11 @@ def hsa_program(
         raise IRError(
             f"program {name}: expected normalize None exactly with a joint softmax, "
             f"given {retrieve.normalize!r} with joint={attention.joint}"
+        )
+    if retrieve.inverse != attention.inverse:
+        raise IRError(
+            f"program {name}: expected inverse in both halves or neither, given "
+            f"{retrieve.inverse} and {attention.inverse}"
         )
     if not attention.joint and attention.local != (retrieve.normalize == "lse_mix"):
         raise IRError(
@@ -132,8 +148,9 @@ def _retrieve(b: Builder, o: RetrieveOptions) -> dict[str, Value]:
         force_first=o.force_first,
         force_last=o.force_last,
     )
+    inverse = _invert(b, indices) if o.inverse else {}
     if o.normalize is None:
-        return {"indices": indices}
+        return {"indices": indices, **inverse}
     slots = b.emit("gather", scores=scores, indices=indices)
     weigh = b.op(
         "normalize",
@@ -143,7 +160,11 @@ def _retrieve(b: Builder, o: RetrieveOptions) -> dict[str, Value]:
         local_lse=b.input("local_lse", "fp32", "B R Hw") if o.normalize == "lse_mix" else None,
         dims={"Hw": "Hw"},
     )
-    return {"indices": indices, "slots": slots, **_by_name(weigh)}
+    return {"indices": indices, "slots": slots, **_by_name(weigh), **inverse}
+
+
+def _invert(b: Builder, indices: Value) -> dict[str, Value]:
+    return _by_name(b.op("invert_index", indices=indices, dims={"C": "C"}))
 
 
 def _attend(b: Builder, o: AttentionOptions, given: dict[str, Value]) -> list[Value]:
@@ -157,6 +178,8 @@ def _attend(b: Builder, o: AttentionOptions, given: dict[str, Value]) -> list[Va
         v=b.input("v", o.dtype, "B Lkv H D"),
         indices=value("indices", "i32", "B R Hi K"),
         chunk_start=b.input("chunk_start", "i32", "C") if o.packed else None,
+        order=value("order", "i32", "B Hi R*K") if o.inverse else None,
+        offsets=value("offsets", "i32", "B Hi C+1") if o.inverse else None,
         chunk=o.chunk,
         scale=o.scale,
         query_block=o.query_block,

@@ -26,9 +26,9 @@ __all__ = ["DTYPES", "FLOATS", "GROUP_KINDS", "NORMALIZATIONS", "OPS", "OpSpec",
 GROUP_KINDS = (
     "select",
     "weigh",
+    "invert_index",
     "attend",
     "attend_grad_q",
-    "invert_index",
     "attend_grad_kv",
     "weigh_grad",
     "landmark_grad",
@@ -70,6 +70,7 @@ _ATTEND = {
     "plus_one": Attr(bool, False),  # 1 + sum(exp) in the inner denominator
     "hide_last": Attr(bool, False),  # the chunk's last token is not attended to
 }
+_INVERSE = "order?: i32[B,Hi,R*K]; offsets?: i32[B,Hi,C+1]"
 NORMALIZATIONS = ("softmax", "stick_breaking", "softmax_off_by_one", "lse_mix")
 _KIND = {"kind": Attr(str, "softmax", NORMALIZATIONS)}
 
@@ -110,6 +111,12 @@ def _check_normalize_grad(operands: Collection[str], attrs: Mapping[str, Scalar]
         return f"operand d_local_weight: expected only with kind 'lse_mix', given kind {kind!r}"
     if attrs["rank_scale"] and kind not in ("softmax", "lse_mix"):
         return f"attribute rank_scale: expected only with softmax or lse_mix, given kind {kind!r}"
+    return None
+
+
+def _check_inverse(operands: Collection[str], attrs: Mapping[str, Scalar]) -> str | None:
+    if ("order" in operands) != ("offsets" in operands):
+        return "operands order and offsets: expected both or neither, given one"
     return None
 
 
@@ -182,13 +189,15 @@ _op(
 _op(
     "attend",
     "q: T[B,L,Hq,D]; k: T[B,Lkv,H,D]; v: T[B,Lkv,H,D]; indices: i32[B,R,Hi,K]; "
-    "chunk_start?: i32[C]",
+    f"chunk_start?: i32[C]; {_INVERSE}",
     "parts: T[B,L,Hq,K,D]; lse: fp32[B,L,Hq,K]",
     """softmax(scale * q K_c^T) V_c for each slot's chunk by itself, and the log of its denominator.
 
-    Chunk c holds the kv tokens chunk_start[c] .. + chunk - 1 (absent: c * chunk).""",
+    Chunk c holds the kv tokens chunk_start[c] .. + chunk - 1 (absent: c * chunk). order and offsets
+    say nothing new: they are invert_index of the indices, for kernels that walk chunks.""",
     attrs=_ATTEND,
     divides=(("H", "Hq"), ("Hi", "Hq")),
+    check=_check_inverse,
     group=None,
 )
 
@@ -354,11 +363,12 @@ _op(
 _op(
     "attend_grad_q",
     "q: T[B,L,Hq,D]; k: T[B,Lkv,H,D]; v: T[B,Lkv,H,D]; indices: i32[B,R,Hi,K]; "
-    "chunk_start?: i32[C]; d_parts: T[B,L,Hq,K,D]; d_lse?: fp32[B,L,Hq,K]",
+    f"chunk_start?: i32[C]; {_INVERSE}; d_parts: T[B,L,Hq,K,D]; d_lse?: fp32[B,L,Hq,K]",
     "d_q: T[B,L,Hq,D]",
     """With P = exp(S - lse), dP = d_part V^T: dS = P (dP - rowsum(P dP) + d_lse); scale * dS K.""",
     attrs=_ATTEND,
     divides=(("H", "Hq"), ("Hi", "Hq")),
+    check=_check_inverse,
     group="attend_grad_q",
 )
 

@@ -125,8 +125,8 @@ def _options(s: Shape) -> tuple[RetrieveOptions, AttentionOptions]:
     normalize = None if joint else s.normalize
     score_scale = (s.Dr or s.D) ** -0.5
     return (
-        RetrieveOptions(s.K, score_scale, normalize=normalize, dtype=s.dtype),
-        AttentionOptions(s.S, s.D**-0.5, joint=joint, local=local, dtype=s.dtype),
+        RetrieveOptions(s.K, score_scale, normalize=normalize, inverse=True, dtype=s.dtype),
+        AttentionOptions(s.S, s.D**-0.5, joint=joint, local=local, inverse=True, dtype=s.dtype),
     )
 
 

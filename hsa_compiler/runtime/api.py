@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from hsa_compiler.errors import InputError
-from hsa_compiler.runtime import attention_op, checks, prepare, retrieve_op, validate
+from hsa_compiler.runtime import attention_op, checks, index_op, prepare, retrieve_op, validate
 from hsa_compiler.runtime.op_support import refuse_transforms
 
 Normalize = Literal["softmax", "stick_breaking", "softmax_off_by_one", "lse_mix"]
@@ -43,12 +43,16 @@ class Selection(NamedTuple):
         weights: fp32[B, R, Hw, K], or None: `chunk_attention` then softmaxes jointly.
         scores: fp32[B, R, Hr, K], the chosen chunks' scores, differentiable; or None.
         local_weight: fp32[B, R, Hw], the local branch's weight (``normalize="lse_mix"``), or None.
+        inverse: (order i32[B, Hi, R * K], offsets i32[B, Hi, C + 1]), the inverse index of
+            `indices`, which every layer and gradient that uses the selection shares; or None, and
+            it is built where it is needed. Whoever changes `indices` must set it to None.
     """
 
     indices: Tensor
     weights: Tensor | None = None
     scores: Tensor | None = None
     local_weight: Tensor | None = None
+    inverse: tuple[Tensor, Tensor] | None = None
 
 
 def retrieve(
@@ -146,6 +150,7 @@ def retrieve(
         noise_seed=noise_seed,
         force_first=force_first,
         force_last=force_last,
+        inverse=index_op.wants_inverse(landmarks, chunk_bias),
         deterministic=deterministic,
         backend=backend,
     )
@@ -220,6 +225,7 @@ def chunk_attention(
     packing = checks.Packing(None, cu_seqlens_kv)
     checks.check_packing(packing, dims, query_block, chunk_size, ("q", q))
     prepare.estimate_attention(q, k, v, dims, dims["Hi"], dims.get("Hw", 0), backend)
+    chunks = checks.chunk_count(dims["Lkv"], chunk_size, cu_seqlens_kv)
     args = prepare.attention_args(
         q,
         k,
@@ -233,13 +239,14 @@ def chunk_attention(
         scale=scale,
         query_block=query_block,
         cu_seqlens_kv=cu_seqlens_kv,
-        chunks=checks.chunk_count(dims["Lkv"], chunk_size, cu_seqlens_kv),
+        chunks=chunks,
+        inverse=checks.usable_inverse(dims, chosen.inverse, chunks, ("q", q)),
         plus_one=plus_one,
         hide_last=hide_last,
         deterministic=deterministic,
         backend=backend,
     )
-    return _attend(args)
+    return _attend(args, chunks)
 
 
 def hsa_attention(
@@ -336,6 +343,7 @@ def hsa_attention(
         noise_seed=noise_seed,
         force_first=0,
         force_last=0,
+        inverse=index_op.wants_inverse(landmarks, chunk_bias, k, v),
         deterministic=deterministic,
         backend=backend,
         qkv=(q, k, v),
@@ -355,26 +363,29 @@ def hsa_attention(
         query_block=1,
         cu_seqlens_kv=packing.kv,
         chunks=dims["C"],
+        inverse=selection.inverse,
         plus_one=False,
         hide_last=False,
         deterministic=deterministic,
         backend=backend,
     )
-    out = _attend(second)
+    out = _attend(second, dims["C"])
     return (out, selection) if return_selection else out
 
 
 def _select(args: prepare.RetrieveArgs) -> Selection:
     refuse_transforms("retrieve", args)
-    weights, indices, scores, local_weight = retrieve_op.retrieve(*args)
+    weights, indices, scores, local_weight, *inverse = retrieve_op.retrieve(*args)
+    selection = Selection(indices, inverse=tuple(inverse) if args.inverse else None)
     if args.normalize == retrieve_op.SELECT_ONLY:
-        return Selection(indices)
-    return Selection(
-        indices, weights, scores, local_weight if args.normalize == "lse_mix" else None
+        return selection
+    mixed = args.normalize == "lse_mix"
+    return selection._replace(
+        weights=weights, scores=scores, local_weight=local_weight if mixed else None
     )
 
 
-def _attend(args: prepare.AttentionArgs) -> Tensor:
+def _attend(args: prepare.AttentionArgs, chunks: int) -> Tensor:
     refuse_transforms("chunk_attention", args)
-    out: Tensor = attention_op.chunk_attention(*args)[0]
+    out: Tensor = attention_op.chunk_attention(*index_op.indexed(args, chunks))[0]
     return out

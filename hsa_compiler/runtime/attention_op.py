@@ -32,6 +32,8 @@ TENSORS = (
     "local_weight",
     "local_lse",
     "chunk_start",
+    "order",
+    "offsets",
 )
 DIFFERENTIABLE = ("q", "k", "v", "weights", "local_out", "local_weight", "local_lse")
 
@@ -47,6 +49,8 @@ def chunk_attention(
     local_weight: Tensor | None,
     local_lse: Tensor | None,
     chunk_start: Tensor | None,
+    order: Tensor | None,
+    offsets: Tensor | None,
     chunk_size: int,
     scale: float,
     query_block: int,
@@ -55,13 +59,13 @@ def chunk_attention(
     deterministic: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
-    """Attend to given chunks.
+    """Attend to given chunks; `order` and `offsets` are the inverse index, where it stands already.
 
     Returns out [B,L,Hq,D] and, without `weights`, total_lse fp32[B,L,Hq] (else no elements), which
     the backward pass needs and which takes no gradient.
     """
     tensors = (q, k, v, indices, weights, local_out, local_weight, local_lse, chunk_start)
-    values = dict(zip(TENSORS, tensors, strict=True))
+    values = dict(zip(TENSORS, (*tensors, order, offsets), strict=True))
     dims = _dims(values, chunk_size)
     validate.indices_in_range(indices, dims["C"])
     if calls.is_empty(dims):
@@ -69,7 +73,7 @@ def chunk_attention(
     executable = calls.forward(
         _options(values, chunk_size, scale, query_block, plus_one, hide_last)
     )
-    found = executable.run(values, dims, q.device, backend, deterministic)
+    found = calls.run_indexed(executable, values, dims, q.device, backend, deterministic)
     if weights is None:
         return found["out"], found["total_lse"]
     return found["out"], q.new_empty(0, dtype=accumulator(q.dtype))
@@ -96,6 +100,8 @@ def chunk_attention_backward(
     local_weight: Tensor | None,
     local_lse: Tensor | None,
     chunk_start: Tensor | None,
+    order: Tensor | None,
+    offsets: Tensor | None,
     out: Tensor | None,
     total_lse: Tensor | None,
     chunk_size: int,
@@ -109,7 +115,7 @@ def chunk_attention_backward(
 ) -> list[Tensor]:
     """Gradients of `chunk_attention` for the inputs that `wrt` names, in that order."""
     tensors = (q, k, v, indices, weights, local_out, local_weight, local_lse, chunk_start)
-    values = dict(zip(TENSORS, tensors, strict=True))
+    values = dict(zip(TENSORS, (*tensors, order, offsets), strict=True))
     names = tuple(wrt.split())
     dims = _dims(values, chunk_size)
     if calls.is_empty(dims):
@@ -119,7 +125,8 @@ def chunk_attention_backward(
     found: dict[str, Tensor] = {}
     if executable is not None:
         saved = {"d_out": d_out, "out": out, "total_lse": total_lse}
-        found = executable.run({**values, **saved}, dims, q.device, backend, deterministic)
+        values = {**values, **saved}
+        found = calls.run_indexed(executable, values, dims, q.device, backend, deterministic)
     return [
         found[f"d_{name}"] if f"d_{name}" in found else _gradient(values, name).zero_()
         for name in names
@@ -160,6 +167,7 @@ def _options(
         plus_one=plus_one,
         hide_last=hide_last,
         packed=values["chunk_start"] is not None,
+        inverse=True,
         dtype=DTYPE_NAMES[q.dtype],
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from hsa_compiler.ir import Program, differentiate, fuse_groups
@@ -16,6 +17,7 @@ from hsa_compiler.ir.programs import (
     AttentionOptions,
     RetrieveOptions,
     chunk_attention_program,
+    invert_program,
     retrieve_program,
 )
 from hsa_compiler.runtime.executor import Executable
@@ -32,6 +34,28 @@ def forward(options: Options) -> Executable:
     if isinstance(options, RetrieveOptions):
         return Executable(retrieve_program(options))
     return Executable(chunk_attention_program(options))
+
+
+@functools.cache
+def invert() -> Executable:
+    """The executable that builds an inverse index."""
+    return Executable(invert_program())
+
+
+def run_indexed(
+    executable: Executable,
+    values: Mapping[str, Tensor | None],
+    dims: Mapping[str, int],
+    device: torch.device,
+    backend: str,
+    deterministic: bool,
+) -> dict[str, Tensor]:
+    """Run a program of the second half, building the inverse index first where a kernel reads it
+    and the caller gave none."""
+    how = (device, backend, deterministic)
+    if values.get("order") is None and executable.needs("order", dims, *how):
+        values = {**values, **invert().run(values, dims, *how)}
+    return executable.run(values, dims, *how)
 
 
 @functools.lru_cache(CACHED)

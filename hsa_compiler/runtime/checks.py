@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from hsa_compiler.errors import InputError
@@ -142,6 +143,30 @@ def check_selection(
                 f"{name} has {count} heads and k, v have {dims['H']}: give 1, "
                 f"H={dims['H']} or Hq={dims['Hq']}"
             )
+
+
+def usable_inverse(
+    dims: Mapping[str, int],
+    inverse: tuple[Tensor, Tensor] | None,
+    chunks: int,
+    like: tuple[str, Tensor],
+) -> tuple[Tensor, Tensor] | None:
+    """A selection's inverse index, or None where it counts other chunks than the keys have and
+    must be built again. Raises InputError where it does not belong to the indices at all."""
+    if inverse is None:
+        return None
+    if not isinstance(inverse, tuple) or len(inverse) != 2:
+        raise InputError("selection.inverse: give (order, offsets) as retrieve returned, or None")
+    order, offsets = inverse
+    found = dict(dims)
+    found["R*K"] = dims["R"] * dims["K"]
+    validate.shape(found, "selection.inverse[0]", order, "B Hi R*K")
+    validate.shape(found, "selection.inverse[1]", offsets, "B Hi C+1")
+    validate.same_device(like, {"selection.inverse[0]": order, "selection.inverse[1]": offsets})
+    for name, x in (("selection.inverse[0]", order), ("selection.inverse[1]", offsets)):
+        if x.dtype != torch.int32:
+            raise InputError(f"{name} is {x.dtype}: give what retrieve returned, or None")
+    return inverse if found["C+1"] == chunks + 1 else None
 
 
 def check_local(

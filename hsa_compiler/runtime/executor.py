@@ -59,6 +59,10 @@ class Plan:
     steps: tuple[Step, ...]
     bytes: int
 
+    def reads(self, name: str) -> bool:
+        """Whether a kernel reads this value of the program."""
+        return any(step.kernel.kernel.reads(name) for step in self.steps)
+
 
 class Executable:
     """A program split into kernel groups, with the plans it has been run with so far."""
@@ -82,7 +86,7 @@ class Executable:
 
         Args:
             values: the program's inputs by name (others are ignored), on `device`; made
-                contiguous where they are not.
+                contiguous where they are not. Those that no kernel reads may be None.
             dims: a number for every dim name of the program.
             device: where to run.
             backend: ``"auto"``, ``"triton"``, ``"tvm"`` or ``"reference"``.
@@ -99,10 +103,10 @@ class Executable:
         inputs: dict[str, Tensor] = {}
         for name in self.inputs:
             tensor = values.get(name)
-            if tensor is None:
+            if tensor is not None:
+                inputs[name] = tensor.detach().contiguous()
+            elif self.needs(name, dims, device, backend, deterministic):
                 raise KeyError(f"program {self.program.name} needs a value for {name}")
-            inputs[name] = tensor.detach().contiguous()
-        deterministic = deterministic or torch_wants_deterministic()
         # Kernels state their own precision; autocast must not reach into the interpreter either.
         with torch.autocast(device.type, enabled=False), _on(device):
             if resolve_backend(backend, device) == "reference":
@@ -111,10 +115,25 @@ class Executable:
             memory.require(self.program.name, plan.bytes, device)
             return self._launch(inputs, plan, dims, device)
 
+    def needs(
+        self,
+        name: str,
+        dims: Mapping[str, int],
+        device: torch.device,
+        backend: str,
+        deterministic: bool,
+    ) -> bool:
+        """Whether `run` with these arguments reads an input; which ones depends on schedules."""
+        if name not in self.inputs or resolve_backend(backend, device) == "reference":
+            return name in self.inputs
+        with _on(device):
+            return self.plan(dims, device, backend, deterministic).reads(name)
+
     def plan(
         self, dims: Mapping[str, int], device: torch.device, backend: str, deterministic: bool
     ) -> Plan:
         """The kernels of a run; compiled on first use."""
+        deterministic = deterministic or torch_wants_deterministic()
         key = (tuple(sorted(dims.items())), device, backend, deterministic, default_store())
         plan = self._plans.get(key)
         if plan is None:

@@ -138,10 +138,16 @@ def explain_shape(
         top_k=top_k,
         scale=1 / math.sqrt(sizes["Dr"]),
         normalize=normalize,
+        inverse=backward,
         dtype=score_dtype or dtype,
     )
     attention = AttentionOptions(
-        chunk=chunk, scale=1 / math.sqrt(sizes["D"]), local=mixed, packed=packed, dtype=dtype
+        chunk=chunk,
+        scale=1 / math.sqrt(sizes["D"]),
+        local=mixed,
+        packed=packed,
+        inverse=True,
+        dtype=dtype,
     )
     found: list[Executable | None] = [calls.forward(retrieve), calls.forward(attention)]
     if backward:
@@ -151,12 +157,15 @@ def explain_shape(
         found.append(calls.backward(attention, ("out",), tuple(wrt)))
         wrt = [n for n in retrieve_op.DIFFERENTIABLE if n in inputs[0]]
         found.append(calls.backward(retrieve, of, tuple(wrt)))
-    return [
-        Row.of(*select_schedule(group, sizes, device, backend, deterministic))
-        for executable in found
-        if executable is not None
-        for group in executable.groups
-    ]
+    rows: list[Row] = []
+    for executable in found:
+        for group in executable.groups if executable is not None else ():
+            chosen = select_schedule(group, sizes, device, backend, deterministic)
+            if group.kind == "attend" and chosen[2].schedule.order == "chunk" and not backward:
+                (index,) = calls.invert().groups
+                rows.append(Row.of(*select_schedule(index, sizes, device, backend, deterministic)))
+            rows.append(Row.of(*chosen))
+    return rows
 
 
 def _complete(dims: Mapping[str, int]) -> dict[str, int]:

@@ -38,6 +38,7 @@ class RetrieveArgs(NamedTuple):
     scale: float
     force_first: int
     force_last: int
+    inverse: bool
     deterministic: bool
     backend: str
 
@@ -54,6 +55,8 @@ class AttentionArgs(NamedTuple):
     local_weight: Tensor | None
     local_lse: Tensor | None
     chunk_start: Tensor | None
+    order: Tensor | None
+    offsets: Tensor | None
     chunk_size: int
     scale: float
     query_block: int
@@ -101,6 +104,7 @@ def retrieve_args(
     noise_seed: int | Tensor | None,
     force_first: int,
     force_last: int,
+    inverse: bool,
     deterministic: bool,
     backend: str,
     qkv: tuple[Tensor, Tensor, Tensor] | None = None,
@@ -189,6 +193,7 @@ def retrieve_args(
         scale=_scale(scale, dims["Dr"]),
         force_first=force_first,
         force_last=force_last,
+        inverse=inverse,
         deterministic=deterministic,
         backend=backend,
     )
@@ -209,6 +214,7 @@ def attention_args(
     query_block: int,
     cu_seqlens_kv: Tensor | None,
     chunks: int,
+    inverse: tuple[Tensor, Tensor] | None,
     plus_one: bool,
     hide_last: bool,
     deterministic: bool,
@@ -232,6 +238,8 @@ def attention_args(
         local_weight=None if local_weight is None else local_weight.to(wide).contiguous(),
         local_lse=None if local_lse is None else local_lse.to(wide).contiguous(),
         chunk_start=start,
+        order=None if inverse is None else inverse[0],
+        offsets=None if inverse is None else inverse[1],
         chunk_size=chunk_size,
         scale=_scale(scale, q.shape[3]),
         query_block=query_block,

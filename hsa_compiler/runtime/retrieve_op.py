@@ -27,7 +27,8 @@ from hsa_compiler.runtime.op_support import (
 TENSORS = ("q_slc", "landmarks", "lo", "hi", "chunk_bias", "rank_scale", "local_lse", "seed")
 DIFFERENTIABLE = ("q_slc", "landmarks", "chunk_bias", "rank_scale", "local_lse")
 # The indices do not come first: opcheck sums outputs in order, into the dtype of the first.
-OUTPUTS = ("weights", "indices", "slots", "local_weight")
+OUTPUTS = ("weights", "indices", "slots", "local_weight", "order", "offsets")
+INTEGERS = ("indices", "order", "offsets")
 #: What `normalize` says where only indices are wanted.
 SELECT_ONLY = "none"
 
@@ -49,19 +50,21 @@ def retrieve(
     scale: float,
     force_first: int,
     force_last: int,
+    inverse: bool,
     deterministic: bool,
     backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Choose chunks and weigh them.
 
-    Returns weights fp32[B,R,Hw,K], indices i32[B,R,Hi,K], slots fp32[B,R,Hr,K] and local_weight
-    fp32[B,R,Hw]. With `normalize` ``"none"`` all but the indices have no elements; local_weight
-    has none for all but ``"lse_mix"``.
+    Returns weights fp32[B,R,Hw,K], indices i32[B,R,Hi,K], slots fp32[B,R,Hr,K], local_weight
+    fp32[B,R,Hw] and, with `inverse`, the inverse index: order i32[B,Hi,R*K] and offsets
+    i32[B,Hi,C+1]. What does not exist has no elements: without `inverse` order and offsets, with
+    `normalize` ``"none"`` weights and slots, and local_weight for all but ``"lse_mix"``.
     """
     dims = calls.retrieve_dims(q_slc, landmarks, top_k, index_heads, weight_heads)
     if calls.is_empty(dims):
-        outputs = _outputs(q_slc, landmarks, top_k, index_heads, weight_heads, normalize)
-        for x, value in zip(outputs, (0.0, -1, float("-inf"), 1.0), strict=True):
+        outputs = _outputs(q_slc, landmarks, top_k, index_heads, weight_heads, normalize, inverse)
+        for x, value in zip(outputs, (0.0, -1, float("-inf"), 1.0, 0, 0), strict=True):
             x.fill_(value)
         return outputs
     executable = calls.forward(
@@ -74,6 +77,7 @@ def retrieve(
             noise=seed is not None,
             force_first=force_first,
             force_last=force_last,
+            inverse=inverse,
             dtype=DTYPE_NAMES[q_slc.dtype],
         )
     )
@@ -81,11 +85,10 @@ def retrieve(
     found = executable.run(
         dict(zip(TENSORS, given, strict=True)), dims, q_slc.device, backend, deterministic
     )
-    weights, indices, slots, local_weight = (
-        found[name] if name in found else q_slc.new_empty(0, dtype=accumulator(q_slc.dtype))
-        for name in OUTPUTS
+    weights, indices, slots, local_weight, order, offsets = (
+        found[name] if name in found else _nothing(q_slc, name) for name in OUTPUTS
     )
-    return weights, indices, slots, local_weight
+    return weights, indices, slots, local_weight, order, offsets
 
 
 @retrieve.register_fake
@@ -102,9 +105,13 @@ def _retrieve_fake(
     index_heads: int,
     weight_heads: int,
     normalize: str,
+    scale: float,
+    force_first: int,
+    force_last: int,
+    inverse: bool,
     *_: object,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _outputs(q_slc, landmarks, top_k, index_heads, weight_heads, normalize)
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return _outputs(q_slc, landmarks, top_k, index_heads, weight_heads, normalize, inverse)
 
 
 @torch.library.custom_op("hsa::retrieve_backward", mutates_args=())
@@ -118,6 +125,8 @@ def retrieve_backward(
     slots: Tensor | None,
     weights: Tensor,
     local_weight: Tensor | None,
+    order: Tensor | None,
+    offsets: Tensor | None,
     top_k: int,
     normalize: str,
     scale: float,
@@ -137,6 +146,7 @@ def retrieve_backward(
         normalize=normalize,
         bias=bias,
         rank_scale=rank_scale,
+        inverse=order is not None,
         dtype=DTYPE_NAMES[q_slc.dtype],
     )
     of = tuple(name for name, grad in grads.items() if grad is not None)
@@ -150,6 +160,8 @@ def retrieve_backward(
             "slots": slots,
             "weights": weights,
             "local_weight": local_weight,
+            "order": order,
+            "offsets": offsets,
             **{f"d_{name}": grad for name, grad in grads.items()},
         }
         found = executable.run(values, dims, q_slc.device, backend, deterministic)
@@ -177,19 +189,41 @@ def _retrieve_backward_fake(
 
 
 def _outputs(
-    q_slc: Tensor, landmarks: Tensor, top_k: int, index_heads: int, weight_heads: int, kind: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    q_slc: Tensor,
+    landmarks: Tensor,
+    top_k: int,
+    index_heads: int,
+    weight_heads: int,
+    kind: str,
+    inverse: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """All outputs, uninitialised."""
     batch, rows, score_heads, _ = q_slc.shape
-    wide = accumulator(q_slc.dtype)
-    indices = q_slc.new_empty((batch, rows, index_heads, top_k), dtype=torch.int32)
-    nothing = q_slc.new_empty(0, dtype=wide)
-    if kind == SELECT_ONLY:
-        return nothing, indices, torch.empty_like(nothing), torch.empty_like(nothing)
-    slots = q_slc.new_empty((batch, rows, score_heads, top_k), dtype=wide)
-    weights = q_slc.new_empty((batch, rows, weight_heads, top_k), dtype=wide)
-    if kind != "lse_mix":
-        return weights, indices, slots, nothing
-    return weights, indices, slots, q_slc.new_empty((batch, rows, weight_heads), dtype=wide)
+    shapes: dict[str, tuple[int, ...]] = {"indices": (batch, rows, index_heads, top_k)}
+    if kind != SELECT_ONLY:
+        shapes["weights"] = (batch, rows, weight_heads, top_k)
+        shapes["slots"] = (batch, rows, score_heads, top_k)
+    if kind == "lse_mix":
+        shapes["local_weight"] = (batch, rows, weight_heads)
+    if inverse:
+        shapes["order"] = (batch, index_heads, rows * top_k)
+        shapes["offsets"] = (batch, index_heads, landmarks.shape[1] + 1)
+    weights, indices, slots, local_weight, order, offsets = (
+        q_slc.new_empty(shapes[name], dtype=_dtype(q_slc, name))
+        if name in shapes
+        else _nothing(q_slc, name)
+        for name in OUTPUTS
+    )
+    return weights, indices, slots, local_weight, order, offsets
+
+
+def _nothing(q_slc: Tensor, name: str) -> Tensor:
+    """An output that this call does not have."""
+    return q_slc.new_empty(0, dtype=_dtype(q_slc, name))
+
+
+def _dtype(q_slc: Tensor, name: str) -> torch.dtype:
+    return torch.int32 if name in INTEGERS else accumulator(q_slc.dtype)
 
 
 def _gradient(name: str, q_slc: Tensor, landmarks: Tensor, weights: Tensor) -> Tensor:
@@ -204,8 +238,8 @@ def _gradient(name: str, q_slc: Tensor, landmarks: Tensor, weights: Tensor) -> T
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     q_slc, landmarks, _, _, chunk_bias, rank_scale, _, _, *options = inputs
-    top_k, _, _, normalize, scale, *_ = options
-    weights, indices, slots, local_weight = output
+    top_k, _, _, normalize, scale, _, _, inverse, *_ = options
+    weights, indices, slots, local_weight, order, offsets = output
     ctx.save_for_backward(
         q_slc,
         landmarks,
@@ -213,6 +247,8 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
         slots if normalize == "stick_breaking" else None,
         weights,
         local_weight if normalize == "lse_mix" else None,
+        order if inverse else None,
+        offsets if inverse else None,
     )
     ctx.options = (top_k, normalize, scale, chunk_bias is not None, rank_scale is not None)
     ctx.how = inputs[-2:]
@@ -226,6 +262,7 @@ def _backward(
     d_indices: Tensor | None,
     d_slots: Tensor | None,
     d_local_weight: Tensor | None,
+    *_: None,
 ) -> tuple[Tensor | None, ...]:
     wrt = wanted(ctx, TENSORS, DIFFERENTIABLE)
     _, normalize, *_ = ctx.options

@@ -93,7 +93,9 @@ class Shape:
     def retrieve(self) -> RetrieveOptions:
         """The first half's options, as `hsa_attention` would set them."""
         kind = None if self.normalize == "joint" else self.normalize
-        return RetrieveOptions(top_k=self.K, scale=self.Dr**-0.5, normalize=kind, dtype=self.dtype)
+        return RetrieveOptions(
+            top_k=self.K, scale=self.Dr**-0.5, normalize=kind, inverse=True, dtype=self.dtype
+        )
 
     @cached_property
     def attention(self) -> AttentionOptions:
@@ -103,6 +105,7 @@ class Shape:
             scale=self.D**-0.5,
             joint=self.normalize == "joint",
             local=self.normalize == "lse_mix",
+            inverse=True,
             dtype=self.dtype,
         )
 

@@ -47,7 +47,6 @@ def test_backward_kernels(capsys: pytest.CaptureFixture[str]) -> None:
     rows = shown(capsys, "--stage", "tile", "--backward", "--shape", SMALL)
     assert [row["kernel"] for row in rows] == [
         "attend_grad_q",
-        "invert_index",
         "attend_grad_kv",
         "weigh_grad",
         "landmark_grad",

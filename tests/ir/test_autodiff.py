@@ -22,7 +22,7 @@ from hsa_compiler.ir.programs import (
 )
 from tests.ir.helpers import by_groups, choose, dims_of, random_values
 
-BACKWARD = ["attend_grad_q", "invert_index", "attend_grad_kv", "weigh_grad", "landmark_grad"]
+BACKWARD = ["invert_index", "attend_grad_q", "attend_grad_kv", "weigh_grad", "landmark_grad"]
 
 
 def shape_of(program: Program) -> dict[str, tuple[set[str], set[str]]]:
@@ -62,6 +62,23 @@ def test_external_weights() -> None:
         {"d_slots", "indices", "q_slc", "order", "offsets"},
         {"d_landmarks"},
     )
+
+
+def test_an_inverse_index_of_the_forward_pass_serves_every_gradient() -> None:
+    program = hsa_program(
+        RetrieveOptions(8, 0.5, inverse=True), AttentionOptions(64, 0.5, inverse=True)
+    )
+    forward = shape_of(program)
+    assert list(forward) == ["select", "weigh", "invert_index", "attend"]
+    inverse = {"order", "offsets"}
+    assert forward["invert_index"] == ({"indices"}, inverse)
+    assert inverse <= forward["attend"][0]
+    backward = differentiate(program, of=["out"])
+    assert saved_for_backward(program, backward) == ("indices", "order", "offsets", "weights")
+    groups = shape_of(backward)
+    assert list(groups) == BACKWARD[1:]
+    for kind in ("attend_grad_q", "attend_grad_kv", "landmark_grad"):
+        assert inverse <= groups[kind][0]
 
 
 def test_joint_softmax_needs_no_second_pass() -> None:

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from hsa_compiler import Selection, chunk_attention, hsa_attention, retrieve
 from hsa_compiler.errors import InputError
 from hsa_compiler.runtime.attention_op import chunk_attention as attention_op
+from hsa_compiler.runtime.index_op import invert_index
 from hsa_compiler.runtime.retrieve_op import retrieve as retrieve_op
 
 S = 16
@@ -57,7 +58,7 @@ def test_retrieve_passes_opcheck(normalize: str, length: int) -> None:
         rand(1, length, 2, seed=7) if normalize in ("softmax", "lse_mix") else None,
         rand(1, length, 2, seed=8) if mixed else None,
         torch.tensor([3], dtype=torch.int32) if normalize == "softmax" else None,
-        *(2, 2, 2, normalize, 0.25, 0, 0, False, "reference"),
+        *(2, 2, 2, normalize, 0.25, 0, 0, True, False, "reference"),
     )
     torch.library.opcheck(retrieve_op, args)
 
@@ -79,9 +80,17 @@ def test_chunk_attention_passes_opcheck(kind: str, length: int) -> None:
         rand(1, length, 2, seed=8) if local and not joint else None,
         rand(1, length, 4, seed=9) if local and joint else None,
         torch.arange(chunks, dtype=torch.int32) * S if kind == "packed" else None,
+        *(None, None),
         *(S, 0.25, 1, False, False, False, "reference"),
     )
     torch.library.opcheck(attention_op, args)
+
+
+@pytest.mark.parametrize("length", [40, 9])
+def test_invert_index_passes_opcheck(length: int) -> None:
+    chosen = 0 if length >= S else -1
+    indices = torch.full((1, length, 2, 3), chosen, dtype=torch.int32)
+    torch.library.opcheck(invert_index, (indices, length // S, False, "reference"))
 
 
 def gradients(function: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
