@@ -18,6 +18,7 @@ from hsa_compiler.schedules import space
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.footprint import BYTES, KernelShape, chunk_count, footprint
 from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.parts import PARTS_OVERLAP_LOSS, part_times
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.rates import (
     ATTEND_PRODUCTS,
@@ -90,7 +91,11 @@ def work(problem: Problem, sizes: Mapping[str, int]) -> Work:
     slots = mean_slots(shape.top_k, chunks, sizes.get("R", sizes.get("L", 1)))
     moved = 0.0
     program = problem.group.program
+    # Kernels of rows find their chunks by the indices, or by their inverse index: not by both.
+    unread = ("order", "offsets") if shape.kind in ("attend", "attend_grad_q") else ()
     for value in (*program.inputs, *program.outputs):
+        if value.name in unread:
+            continue
         count = math.prod(evaluate(dim, dims) for dim in value.type.shape)
         moved += count * BYTES[value.type.dtype]
     if shape.kind in ATTEND_PRODUCTS:
@@ -166,20 +171,24 @@ def predict(
     else:
         resident = 1
         rate, reach = cpu_reach(shape, schedule, held, programs, hardware)
-    if hardware.kind == "cuda" and shape.kind in ATTEND_PRODUCTS:
-        compute = attend_seconds(call, held, flops, programs, resident, hardware)
-        lost = ATTEND_OVERLAP_LOSS
-    else:
-        compute = flops / rate + scores * TOP_K_OPS / hardware.fp32_rate
+    around = 0.0
     times = {
-        "compute": compute,
         "dram": dram_bytes / (hardware.dram_bandwidth * reach),
         "l2": l2_bytes / (hardware.l2_bandwidth * reach),
         "launch": hardware.launch_seconds,
     }
+    if hardware.kind == "cuda" and call.has_parts:
+        parts = part_times(call, held, flops, programs, resident, hardware)
+        times |= {"compute": parts.compute, "l2": parts.l2, "dram": parts.dram}
+        lost, around = PARTS_OVERLAP_LOSS, parts.around
+    elif hardware.kind == "cuda" and shape.kind in ATTEND_PRODUCTS:
+        times["compute"] = attend_seconds(call, held, flops, programs, resident, hardware)
+        lost = ATTEND_OVERLAP_LOSS
+    else:
+        times["compute"] = flops / rate + scores * TOP_K_OPS / hardware.fp32_rate
     bound = max(times, key=lambda name: times[name])
     # The others overlap with the binding one, but never wholly.
-    seconds = times[bound] + lost * (sum(times.values()) - times[bound])
+    seconds = times[bound] + lost * (sum(times.values()) - times[bound]) + around
     return Prediction(
         schedule, seconds, bound, flops, dram_bytes, l2_bytes, held.shared_bytes, resident
     )

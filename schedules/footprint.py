@@ -37,7 +37,8 @@ class KernelShape:
     """The static facts of a problem that footprints and costs are made of.
 
     `row_group` is the number of query (or score) heads that one program serves together,
-    `programs` how many programs serve all heads of a token, `width` the bytes of a data element.
+    `programs` how many programs serve all heads of a token, `width` the bytes of a data element;
+    `indexed` whether the kernel is given an inverse index.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class KernelShape:
     weight_heads: int
     kv_heads: int
     joint: bool
+    indexed: bool
 
     @classmethod
     def of(cls, problem: Problem) -> KernelShape:
@@ -84,7 +86,13 @@ class KernelShape:
             weight_heads=problem.get("Hw", 1),
             kv_heads=kv_heads,
             joint=any("joint" in op.kind for op in problem.group.program.ops),
+            indexed=any(value.name == "order" for value in problem.group.program.inputs),
         )
+
+    @property
+    def query_tensors(self) -> int:
+        """How many tensors of the queries' shape an attention kernel reads: q, and d_out."""
+        return 1 if self.kind == "attend" else 2
 
     def key_tile(self, schedule: Schedule) -> int:
         """Keys of a chunk held at once."""
@@ -148,6 +156,10 @@ def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint
     # Logits, exponentials and their gradients are tiles of rows x keys, as compiled.
     tiles = {"attend": 1.0, "attend_grad_q": 3.0, "attend_grad_kv": 2.0}.get(shape.kind, 0.0)
     live = carried + int(tiles * padded * shape.key_tile(schedule))
+    if schedule.order == "chunk" and shape.kind in ("attend", "attend_grad_q"):
+        # A step's part carries nothing over: it replaces the logits that it is made of.
+        logits = padded * shape.key_tile(schedule)
+        live = max(shape.query_tensors * logits, carried + logits // 2)
     return Footprint(rows, padded, carried, live, step, shared)
 
 
@@ -157,11 +169,14 @@ def _shared_bytes(shape: KernelShape, schedule: Schedule, padded: int, step: int
     if shape.kind in ("weigh", "weigh_grad", "invert_index"):
         return 0  # no matrix product, no operands in shared memory
     if shape.kind in ("attend", "attend_grad_q"):
-        # The queries, and in the gradient d_out, become operands in shared memory. A chunk's
-        # address comes from its index, so one step is prefetched at most.
-        operands = 1 if shape.kind == "attend" else 2
+        # What stays becomes an operand in shared memory: the queries, and in the gradient d_out; in
+        # chunk order keys and values. The address of what passes comes from an index, so one step
+        # is prefetched at most.
+        stays = shape.query_tensors * padded * shape.head_dim * shape.width
+        if schedule.order == "chunk":
+            stays = 2 * shape.key_tile(schedule) * shape.head_dim * shape.width
         steps = 2 if padded >= WGMMA_ROWS and schedule.stages > 1 else 1
-        return step * steps + operands * padded * shape.head_dim * shape.width
+        return step * steps + stays
     if shape.kind == "attend_grad_kv":
         # A row's address comes from its pair, so one step is prefetched at most. Softmax tiles
         # are operands in another layout; sub-tiles are loaded again for the statistics.
@@ -179,6 +194,9 @@ def _tiles(shape: KernelShape, schedule: Schedule) -> tuple[int, int, int]:
     width, top_k, dim = shape.width, shape.top_k, shape.head_dim
     tile = shape.key_tile(schedule)
     if shape.kind in ("attend", "attend_grad_q"):
+        if schedule.order == "chunk":
+            rows = schedule.pairs * shape.row_group
+            return rows, rows * dim, shape.query_tensors * rows * dim * width
         # In token order a tile has one token.
         rows = schedule.tokens * shape.row_group
         return rows, rows * dim, 2 * tile * dim * width
@@ -198,14 +216,31 @@ def _tiles(shape: KernelShape, schedule: Schedule) -> tuple[int, int, int]:
     return 1, 1, 4 * top_k
 
 
+def _check_chunk_order(shape: KernelShape, schedule: Schedule) -> None:
+    """Chunk order of a kernel whose results belong to rows walks an inverse index and leaves parts,
+    which a joint softmax must weigh before they are added."""
+    if not shape.indexed:
+        raise IllegalSchedule(
+            "order",
+            f"order=chunk for {shape.kind} of a program without an inverse index: it has token and "
+            "union order",
+        )
+    if shape.joint and shape.kind == "attend" and schedule.combine == "atomic":
+        raise IllegalSchedule(
+            "combine",
+            "combine='atomic' for attend of a joint softmax, whose parts are weighted when they "
+            "meet; give combine='buffer'",
+        )
+
+
 def check_resources(
     problem: Problem, schedule: Schedule, backend: str, hardware: Hardware | None
 ) -> None:
     """Refuse sub-tiles that do not divide the chunk and programs that do not fit the device.
 
     Raises:
-        IllegalSchedule: kind ``"chunk_tile"``, ``"tokens"``, ``"shared_memory"`` or
-            ``"registers"``.
+        IllegalSchedule: kind ``"order"``, ``"combine"``, ``"chunk_tile"``, ``"tokens"``,
+            ``"shared_memory"`` or ``"registers"``.
     """
     shape = KernelShape.of(problem)
     tile = schedule.chunk_tile
@@ -215,6 +250,8 @@ def check_resources(
             f"chunk_tile={tile} must divide the chunk of {shape.chunk} and be smaller "
             "(0 holds the whole chunk)",
         )
+    if shape.kind in ("attend", "attend_grad_q") and schedule.order == "chunk":
+        _check_chunk_order(shape, schedule)
     pairs = schedule.tokens * shape.top_k
     if schedule.order == "union" and pairs > MAX_UNION_PAIRS:
         raise IllegalSchedule(

@@ -35,8 +35,10 @@ SPLIT_ROWS_COST = 1.8
 SPLIT_KEYS_COST = 1.3
 #: Registers of a thread that hold no tile: addresses, masks, loop state.
 REGISTERS_AROUND = 40
-#: Share of the rate left when a chunk is walked in sub-tiles with a running maximum.
-SUB_TILE_RATE = 0.9
+#: Share of the rate left when a chunk is walked in sub-tiles with a running maximum: on a GPU,
+#: where the sums so far leave the matrix unit to be rescaled, and on a CPU.
+SUB_TILE_RATE = 0.6
+CPU_SUB_TILE_RATE = 0.9
 #: How much slower a program is whose loads are not issued a step ahead.
 UNPREFETCHED_COST = 1.17
 #: Share of the registers that, when it is missing, makes a program twice as slow.
@@ -45,6 +47,8 @@ SPILLED_SHARE = 0.2
 CPU_LANES = 8
 #: The innermost cache of a CPU core.
 CPU_L1_BYTES = 32 * 1024
+#: Share of a CPU's rate that is left when every pair's part is written and read again.
+CPU_PARTS_RATE = 0.6
 #: Share of a CPU's rate with lanes over chunk positions (horizontal sums, packing).
 COLS_RATE = 0.7
 
@@ -90,7 +94,7 @@ def attend_seconds(
         seconds *= SPLIT_KEYS_COST
     if shape.key_tiles(schedule) > 1:
         seconds /= SUB_TILE_RATE
-    if schedule.stages == 1:
+    if schedule.stages == 1 and not call.has_parts:
         seconds *= UNPREFETCHED_COST
     seconds *= _spilling(schedule, held)
     per_unit = max(1.0, programs / hardware.units)
@@ -99,7 +103,7 @@ def attend_seconds(
     if running < 2:
         stalled *= ALONE_COST
     stalled /= min(1.0, programs / hardware.units)
-    if shape.kind == "attend_grad_kv":
+    if schedule.order == "chunk":
         # The busiest program alone: its share of the work at a multiprocessor's whole rate, but
         # with nobody to hide its waits.
         share = longest_list(call) / max(call.todo.slots * shape.programs, 1.0)
@@ -165,12 +169,15 @@ def cpu_reach(
         rate *= full if schedule.lanes == "rows" else COLS_RATE
         # A core needs about eight independent sums to hide the latency of its multiply-adds.
         rate *= math.sqrt(min(1.0, schedule.unroll / 8))
-        if shape.kind == "select" and 4 * held.live > CPU_L1_BYTES:
+        has_parts = schedule.order == "chunk" and shape.kind != "attend_grad_kv"
+        if has_parts:
+            rate *= CPU_PARTS_RATE
+        if (shape.kind == "select" or has_parts) and 4 * held.live > CPU_L1_BYTES:
             rate *= 0.7
     else:
         # Short loops over dims cost their starts and their sums over lanes.
         busy *= schedule.dim_block / (schedule.dim_block + 32)
         rate *= 0.5
     if shape.key_tiles(schedule) > 1:
-        rate *= SUB_TILE_RATE
+        rate *= CPU_SUB_TILE_RATE
     return rate, busy

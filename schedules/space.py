@@ -45,6 +45,12 @@ class KernelKnobs:
         """Whether `tokens` are those of a tile in union order."""
         return "union" in self.orders
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether chunk order is one of several, in which every pair has a part of a row's result:
+        they meet in a buffer or by atomic adds, and only this order reads the knobs of pairs."""
+        return "chunk" in self.orders and len(self.orders) > 1
+
     def names(self, backend: str) -> tuple[str, ...]:
         """Knob names in search order for ``"triton"`` or ``"tvm"``."""
         own = self.triton if backend == "triton" else self.tvm
@@ -57,15 +63,15 @@ KNOBS: dict[str, KernelKnobs] = {
     ),
     "weigh": KernelKnobs(("token",), ("dim_block",), ("warps",)),
     "attend": KernelKnobs(
-        ("token", "union"),
-        ("tokens", "chunk_tile"),
-        ("warps", "stages", "registers"),
+        ("token", "union", "chunk"),
+        ("tokens", "chunk_tile", "pairs", "combine"),
+        ("window", "warps", "stages", "registers"),
         ("lanes", "unroll"),
     ),
     "attend_grad_q": KernelKnobs(
-        ("token", "union"),
-        ("tokens", "chunk_tile"),
-        ("warps", "stages", "registers"),
+        ("token", "union", "chunk"),
+        ("tokens", "chunk_tile", "pairs", "combine"),
+        ("window", "warps", "stages", "registers"),
         ("lanes", "unroll"),
     ),
     "invert_index": KernelKnobs(("token",), ("index_blocks",), ("warps",)),
@@ -89,8 +95,14 @@ LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
     ("attend", "tvm", "tokens"): (1, 2, 4, 8, 16),
     ("attend_grad_q", "tvm", "tokens"): (1, 2, 4, 8, 16),
 }
-#: Tokens of a tile when a search moves from token order to union order.
-UNION_TOKENS = 4
+#: What a search changes beside the order itself when it moves to another one.
+ORDER_MOVES: dict[str, dict[str, Any]] = {
+    "token": {"tokens": 1},
+    "union": {"tokens": 4},
+    "chunk": {"tokens": 1, "combine": "buffer"},
+}
+#: Knobs that of several orders only chunk order reads.
+CHUNK_KNOBS = ("pairs", "window", "combine")
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,8 @@ def allowed(kind: str, backend: str, name: str) -> tuple[Any, ...]:
     if name not in KNOBS[kind].names(backend):
         return (field.default,)
     if name == "combine":
-        return ("none", "atomic")
+        buffer = ("buffer",) if KNOBS[kind].has_parts else ()
+        return ("none", *buffer) if backend == "tvm" else ("none", *buffer, "atomic")
     choices: tuple[Any, ...] = field.metadata["choices"]
     return LIMITS.get((kind, backend, name), choices)
 
@@ -164,6 +177,11 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
         changes["dim_block"] = min(schedule.dim_block, fits[0])
     if KNOBS[kind].has_unions:
         changes["tokens"] = max(schedule.tokens, 2) if schedule.order == "union" else 1
+    if KNOBS[kind].has_parts and schedule.order == "chunk":
+        changes["combine"] = "buffer" if schedule.combine == "none" else schedule.combine
+    elif KNOBS[kind].has_parts:
+        default = generic(kind, backend)
+        changes |= {name: getattr(default, name) for name in CHUNK_KNOBS}
     return canonical(kind, backend, adapted(problem, schedule).replace(**changes))
 
 
@@ -225,6 +243,13 @@ def combine_of(split: int, window: int) -> str:
     return "atomic" if split or window else "none"
 
 
+def without_atomics(kind: str, schedule: Schedule) -> Schedule:
+    """The same with parts that meet in a buffer, or without parts."""
+    if KNOBS[kind].has_parts:
+        return schedule.replace(combine="buffer")
+    return schedule.replace(split=0, window=0, combine="none")
+
+
 def check_together(kind: str, schedule: Schedule) -> None:
     """The part of `check_knobs` that is about several knobs at once.
 
@@ -235,8 +260,11 @@ def check_together(kind: str, schedule: Schedule) -> None:
         raise IllegalSchedule(
             "tokens",
             f"{kind} with tokens={schedule.tokens} order={schedule.order}: union order has 2 "
-            "tokens a tile or more, token order has 1",
+            "tokens a tile or more, the others have 1",
         )
+    if KNOBS[kind].has_parts:
+        _check_parts(kind, schedule)
+        return
     if schedule.split and schedule.window:
         raise IllegalSchedule(
             "split",
@@ -254,6 +282,26 @@ def check_together(kind: str, schedule: Schedule) -> None:
         raise IllegalSchedule(
             "split",
             f"{kind} with split={schedule.split} is less than one step of pairs={schedule.pairs}",
+        )
+
+
+def _check_parts(kind: str, schedule: Schedule) -> None:
+    """Chunk order combines the parts of a row's result; no other order has any."""
+    if schedule.order == "chunk":
+        if schedule.combine == "none":
+            raise IllegalSchedule(
+                "combine",
+                f"{kind} with order=chunk combine='none': every (token, slot) pair has a part of "
+                "its token's result; give combine='buffer' or 'atomic'",
+            )
+        return
+    default = Schedule()
+    given = {name: getattr(schedule, name) for name in ("window", "combine")}
+    if any(value != getattr(default, name) for name, value in given.items()):
+        raise IllegalSchedule(
+            "combine",
+            f"{kind} with order={schedule.order} window={schedule.window} "
+            f"combine={schedule.combine!r}: only order=chunk has windows and parts to combine",
         )
 
 
@@ -323,25 +371,38 @@ def adapted(problem: Problem, schedule: Schedule) -> Schedule:
 
 def candidates(problem: Problem, backend: str) -> Iterator[Schedule]:
     """Every combination of the knobs' values in a fixed order, each kernel once (`normal`), whether
-    it fits or not; `combine` follows from `split` and `window`. Combinations that mean nothing are
-    among them."""
+    it fits or not. Combinations that mean nothing are among them."""
+    for order in KNOBS[problem.kind].orders:
+        axes = _axes_of(problem, backend, order)
+        for values in itertools.product(*axes.values()):
+            yield _with_combine(problem.kind, Schedule(**dict(zip(axes, values, strict=True))))
+
+
+def _axes_of(problem: Problem, backend: str, order: str) -> dict[str, list[Any]]:
+    """The values of every knob in one loop order; one where the order does not read it."""
     kind = problem.kind
-    base = generic(kind, backend)
+    base = generic(kind, backend).replace(order=order)
     axes: dict[str, list[Any]] = {}
     for name in KNOBS[kind].names(backend):
-        if name == "tokens" and KNOBS[kind].has_unions:
-            axes[name] = list(allowed(kind, backend, name))
-        elif name != "combine":
+        if name == "order":
+            axes[name] = [order]
+        elif name == "combine" and not KNOBS[kind].has_parts:
+            continue  # follows from split and window
+        else:
             # Normal form treats every knob by itself, so it can be asked axis by axis.
             found = (
                 normal(problem, backend, base.replace(**{name: value}))
                 for value in allowed(kind, backend, name)
             )
             axes[name] = list(dict.fromkeys(getattr(schedule, name) for schedule in found))
-    for values in itertools.product(*axes.values()):
-        chosen = dict(zip(axes, values, strict=True))
-        combine = combine_of(chosen.get("split", 0), chosen.get("window", 0))
-        yield Schedule(**chosen, combine=combine)
+    return axes
+
+
+def _with_combine(kind: str, schedule: Schedule) -> Schedule:
+    """The schedule with the only `combine` that its split and window allow, where they decide."""
+    if KNOBS[kind].has_parts:
+        return schedule
+    return schedule.replace(combine=combine_of(schedule.split, schedule.window))
 
 
 def feasible(
@@ -362,8 +423,8 @@ def feasible(
 def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, ...]:
     """Schedules one move away: the next value of an ordinal knob, any value of a categorical one.
 
-    `split`, `window` and `combine` move together, since they mean nothing without each other; so do
-    the order and the tokens of a tile.
+    `split`, `window` and `combine` move together where they mean nothing without each other; so do
+    the order and the knobs that only one order reads.
     """
     moves = []
     for knob in knobs(kind, backend):
@@ -371,15 +432,29 @@ def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, .
         at = knob.choices.index(value)
         steps = (at - 1, at + 1) if knob.ordinal else range(len(knob.choices))
         for step in steps:
-            if not 0 <= step < len(knob.choices) or step == at or knob.name == "combine":
-                continue
-            changes: dict[str, Any] = {knob.name: knob.choices[step]}
-            if knob.name in ("split", "window"):
-                changes = {"split": 0, "window": 0, **changes}
-            if KNOBS[kind].has_unions and knob.name == "order":
-                changes["tokens"] = UNION_TOKENS if knob.choices[step] == "union" else 1
-            if KNOBS[kind].has_unions and knob.name == "tokens":
-                changes["order"] = "union" if knob.choices[step] > 1 else "token"
-            move = schedule.replace(**changes)
-            moves.append(move.replace(combine=combine_of(move.split, move.window)))
+            if 0 <= step < len(knob.choices) and step != at:
+                moves += _moved(kind, backend, schedule, knob.name, knob.choices[step])
     return tuple(moves)
+
+
+def _moved(
+    kind: str, backend: str, schedule: Schedule, name: str, value: Any
+) -> tuple[Schedule, ...]:
+    """The schedule with one knob changed, and what must change with it; nothing where that knob
+    does not move by itself."""
+    changes: dict[str, Any] = {name: value}
+    if KNOBS[kind].has_parts:
+        if name in CHUNK_KNOBS and (schedule.order != "chunk" or value == "none"):
+            return ()
+        if name == "tokens":
+            changes["order"] = "union" if value > 1 else "token"
+        if name == "order":
+            changes |= ORDER_MOVES[value]
+        if schedule.order == "chunk" != changes.get("order", "chunk"):
+            default = generic(kind, backend)
+            changes = {**{knob: getattr(default, knob) for knob in CHUNK_KNOBS}, **changes}
+    elif name == "combine":
+        return ()
+    elif name in ("split", "window"):
+        changes = {"split": 0, "window": 0, **changes}
+    return (_with_combine(kind, schedule.replace(**changes)),)

@@ -55,6 +55,12 @@ class Call:
         """Query tokens."""
         return self.sizes.get("L", self.rows)
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether every pair leaves a part of its row's result: chunk order of a kernel whose
+        results belong to rows."""
+        return self.schedule.order == "chunk" and self.shape.kind in ("attend", "attend_grad_q")
+
 
 def union_share(call: Call) -> float:
     """Chunks that a tile of tokens walks in union order, over those that one of its tokens chose;
@@ -80,12 +86,15 @@ def programs_and_reads(call: Call, walks: float) -> tuple[float, float]:
     shape, schedule, todo = call.shape, call.schedule, call.todo
     batch, chunks, rows = call.batch, max(call.chunks, 1), call.rows
     tiles = shape.key_tiles(schedule)
+    pairs = todo.slots
+    if call.has_parts:
+        count, _ = _shared_lists(call)
+        return count * shape.programs, pairs * shape.programs * row_bytes(shape) + parts_bytes(call)
     if shape.kind in ("attend", "attend_grad_q"):
         chunk_bytes = 2.0 * shape.chunk * shape.head_dim * shape.width
         steps = todo.slots * union_share(call) / schedule.tokens * shape.programs
         launched = batch * math.ceil(call.tokens / schedule.tokens) * shape.programs
         return launched, steps * chunk_bytes * walks
-    pairs = todo.slots
     if shape.kind == "attend_grad_kv":
         read = pairs * shape.programs * row_bytes(shape) * tiles
         count, flushes = _shared_lists(call)
@@ -114,9 +123,18 @@ def programs_and_reads(call: Call, walks: float) -> tuple[float, float]:
 
 def row_bytes(shape: KernelShape) -> float:
     """Bytes of a row that a pair reads: queries and gradients, or retrieval queries."""
-    if shape.kind == "attend_grad_kv":
-        return 2.0 * shape.row_group * shape.head_dim * shape.width
+    if shape.kind in ("attend", "attend_grad_q", "attend_grad_kv"):
+        return float(shape.query_tensors * shape.row_group * shape.head_dim * shape.width)
     return float(shape.retrieval_dim * shape.width)
+
+
+def parts_bytes(call: Call) -> float:
+    """Bytes that the parts of chunk order cost: written and read again, or added atomically."""
+    shape = call.shape
+    elements = call.todo.slots * shape.programs * shape.row_group * shape.head_dim
+    if call.schedule.combine == "atomic":
+        return elements * ATOMIC_BYTES
+    return 2.0 * elements * shape.width
 
 
 def longest_list(call: Call) -> float:
@@ -137,6 +155,12 @@ def longest_list(call: Call) -> float:
 def missed_bytes(call: Call, read: float, hardware: Hardware) -> float:
     """Bytes of re-reads that the L2 cache cannot serve."""
     shape, schedule, todo = call.shape, call.schedule, call.todo
+    if call.has_parts:
+        parts = parts_bytes(call)
+        rows = (schedule.window or max(call.rows, 1)) * row_bytes(shape)
+        missed = (read - parts) * max(0.0, 1.0 - hardware.l2_bytes / rows)
+        buffered = schedule.combine == "buffer" and parts > 2 * hardware.l2_bytes
+        return missed + (parts if buffered else 0.0)
     if shape.kind in ("attend", "attend_grad_q"):
         # Keys and values that fit are read from DRAM once. Larger ones are missed once for every
         # 16 neighbouring tokens, which share the chunks of their union.

@@ -13,7 +13,7 @@ from hsa_compiler.schedules.problem import Problem, Target
 
 
 class DrawnSchedules(ConfigStore):
-    """Schedules drawn from `seed`; `tiled`: in union order or by windows, where there are such."""
+    """Schedules drawn from `seed`; `tiled`: in union or chunk order, where there are such."""
 
     def __init__(self, seed: int, tiled: bool) -> None:
         super().__init__()
@@ -30,8 +30,10 @@ class DrawnSchedules(ConfigStore):
         """Any schedule that the tuner might measure."""
         found = space.feasible(problem, target.backend, hardware)
         if self._tiled:
-            found = tuple(s for s in found if s.order == "union" or s.window) or found
-        schedule = self._dice.choice(found)
+            found = tuple(s for s in found if s.order in ("union", "chunk") or s.window) or found
+        # Orders first: some have many more schedules than others.
+        order = self._dice.choice(sorted({s.order for s in found}))
+        schedule = self._dice.choice([s for s in found if s.order == order])
         return Choice(schedule, "generic", None, float("inf"), f"one of {len(found)}, drawn")
 
 

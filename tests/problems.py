@@ -13,7 +13,8 @@ from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem
 def groups(top_k: int, chunk: int, dtype: str) -> dict[str, KernelGroup]:
     """The kernels of HSA with external softmax weights, forward and backward, by kind."""
     program = hsa_program(
-        RetrieveOptions(top_k, 0.1, dtype=dtype), AttentionOptions(chunk, 0.1, dtype=dtype)
+        RetrieveOptions(top_k, 0.1, inverse=True, dtype=dtype),
+        AttentionOptions(chunk, 0.1, inverse=True, dtype=dtype),
     )
     backward = differentiate(program, ["q", "k", "v", "q_slc", "landmarks"], ["out"])
     return {group.kind: group for group in (*fuse_groups(program), *fuse_groups(backward))}

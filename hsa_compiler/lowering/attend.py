@@ -1,5 +1,6 @@
 """Forward attention to the selected chunks: one program per token (token order) or per tile of
-neighbouring tokens (union order) and head program; `walks` says which chunks it passes.
+neighbouring tokens (union order) and head program; `walks` says which chunks it passes. Chunk order
+is in `chunk_attend`.
 
 With external weights every chunk is softmaxed by itself and added with its weight. The joint
 softmax keeps a running maximum over all chunks instead, because a chunk's weight is then
@@ -59,14 +60,16 @@ def close_softmax(b: TileBuilder, shape: AttendShape, m: Var, total: Var) -> Var
     return b.binary("div", 1.0, total, "b_rcp_l")
 
 
-def whole_chunk_softmax(tiles: ChunkTiles, logits: Var) -> tuple[Var, Var]:
-    """Unnormalised ``exp(logits - max)`` ``[rows, S]`` and ``1 / denominator`` ``[rows]``."""
+def whole_chunk_softmax(tiles: ChunkTiles, logits: Var) -> tuple[Var, Var, Var]:
+    """Unnormalised ``exp(logits - max)`` ``[rows, S]``, ``1 / denominator`` ``[rows]`` and the
+    maximum ``[rows]`` in base 2."""
     b, shape = tiles.b, tiles.shape
     b_m = b.max(logits, 1, "b_m")
     if shape.plus_one:
         b_m = b.maximum(b_m, 0.0, "b_m")
-    b_p = tiles.power(logits, b_m * shape.exponent)
-    return b_p, close_softmax(b, shape, b_m, b.sum(b_p, 1, "b_l"))
+    base = b_m * shape.exponent
+    b_p = tiles.power(logits, base)
+    return b_p, close_softmax(b, shape, b_m, b.sum(b_p, 1, "b_l")), base
 
 
 def grow_maximum(tiles: ChunkTiles, logits: Var, b_m: Var) -> tuple[Var, Var, Var]:
@@ -76,6 +79,48 @@ def grow_maximum(tiles: ChunkTiles, logits: Var, b_m: Var) -> tuple[Var, Var, Va
     new_m = b.maximum(b_m, b.max(logits, 1), "b_new_m")
     rescale = b.exp2((b_m - new_m) * shape.exponent, "b_rescale")
     return new_m, rescale, tiles.power(logits, new_m * shape.exponent)
+
+
+def store_weighted(low: Lowering, b: TileBuilder, rows: QueryRows, b_out: Var) -> None:
+    """Write finished rows, after adding the local branch where there is one."""
+    merge = low.find("merge_local")
+    op, result = (low.op("fuse"), "out") if merge is None else (merge, "merged")
+    if merge is not None:
+        local_weight = low.operand(b, merge, "local_weight")
+        b_wl = b.load(local_weight, rows.per_weight_head(), rows.mask(), name="b_local_w")
+        b_out = b_out + b_wl.as_column * load_local(low, b, rows, merge)
+    b.store(low.result(b, op, result, "out"), rows.tile(), b_out, rows.mask_tile())
+
+
+def store_joint(
+    low: Lowering, b: TileBuilder, rows: QueryRows, b_out: Var, b_m: Var, b_l: Var
+) -> None:
+    """Write the rows of a joint softmax and its total LSE, after adding the local branch where
+    there is one: `b_out` and the denominator `b_l` are relative to the maximum `b_m`, in base 2."""
+    fuse = low.op("fuse_joint")
+    local_lse = low.optional(b, fuse, "local_lse")
+    if local_lse is not None:
+        b_lse = b.load(local_lse, rows.per_head(), rows.mask(), name="b_local_lse") * LOG2E
+        # A row that saw no chunk gets the local output as it is, not a rounded quotient.
+        b_m = b.where(b_l > 0.0, b_m, LOWEST, "b_m")
+        new_m = b.maximum(b_m, b_lse, "b_new_m")
+        rescale = b.exp2(b_m - new_m, "b_rescale")
+        b_wl = b.exp2(b_lse - new_m, "b_local_w")
+        b_out = b_out * rescale.as_column + b_wl.as_column * load_local(low, b, rows, fuse)
+        b_m, b_l = new_m, b_l * rescale + b_wl
+    seen = b_l > 0.0
+    safe_l = b.where(seen, b_l, 1.0, "b_safe_l")
+    if low.is_output(fuse, "total_lse"):
+        total = b.where(seen, (b_m + b.log2(safe_l)) * LN2, float("-inf"), "b_total")
+        b.store(low.result(b, fuse, "total_lse"), rows.per_head(), total, rows.mask())
+    b_out = b_out * b.where(seen, 1.0 / safe_l, 0.0).as_column
+    b.store(low.result(b, fuse, "out"), rows.tile(), b_out, rows.mask_tile())
+
+
+def load_local(low: Lowering, b: TileBuilder, rows: QueryRows, op: Op) -> Var:
+    """The local branch's output for these rows, fp32."""
+    local_out = low.operand(b, op, "local_out")
+    return b.load(local_out, rows.tile(), rows.mask_tile(), name="b_local").to("fp32")
 
 
 @dataclass(frozen=True)
@@ -89,17 +134,6 @@ class _Attend:
     tiles: ChunkTiles
     walk: Walk
     b_q: Var
-
-    def load_local(self, op: Op) -> Var:
-        """The local branch's output for these rows, fp32."""
-        b, rows = self.b, self.rows
-        local_out = self.low.operand(b, op, "local_out")
-        return b.load(local_out, rows.tile(), rows.mask_tile(), name="b_local").to("fp32")
-
-    def store(self, op: Op, result: str, b_out: Var) -> None:
-        """Write the finished rows."""
-        out = self.low.result(self.b, op, result, "out")
-        self.b.store(out, self.rows.tile(), b_out, self.rows.mask_tile())
 
 
 class _Weighted(_Attend):
@@ -119,30 +153,23 @@ class _Weighted(_Attend):
             if self.rows.shape.key_tiles == 1:
                 offsets = tiles.offsets(chunk, 0)
                 b_k, b_v = tiles.load_keys(offsets), tiles.load_values(offsets)
-                b_p, rcp = whole_chunk_softmax(tiles, tiles.logits(b_q, b_k, 0))
+                b_p, rcp, _ = whole_chunk_softmax(tiles, tiles.logits(b_q, b_k, 0))
                 b_p = b.binary("mul", b_p, (rcp * b_w).as_column, "b_p").to(tiles.dtype)
                 loop.yield_(b.dot(b_p, b_v, b_out))
             else:
-                part, rcp = _attend_sub_tiles(b, self.rows, tiles, b_q, chunk)
+                part, rcp, _ = attend_sub_tiles(tiles, b_q, chunk)
                 loop.yield_(b_out + part * (rcp * b_w).as_column)
         return loop.carried
 
     def finish(self, b_out: Var) -> None:
-        low, b, rows = self.low, self.b, self.rows
-        merge = low.find("merge_local")
-        if merge is None:
-            self.store(low.op("fuse"), "out", b_out)
-            return
-        local_weight = low.operand(b, merge, "local_weight")
-        b_wl = b.load(local_weight, rows.per_weight_head(), rows.mask(), name="b_local_w")
-        self.store(merge, "merged", b_out + b_wl.as_column * self.load_local(merge))
+        store_weighted(self.low, self.b, self.rows, b_out)
 
 
 class _Joint(_Attend):
     """One softmax over all chunks and the local branch, with a running maximum."""
 
     def start(self) -> list[tuple[str, Var]]:
-        return _running_softmax(self.b, self.rows, "b_out")
+        return _running_softmax(self.b, self.rows.shape, self.rows.count, "b_out")
 
     def loop(self, carry: list[tuple[str, Var]]) -> tuple[Var, ...]:
         b, walk, shape, stages = self.b, self.walk, self.rows.shape, self.low.schedule.stages
@@ -165,47 +192,30 @@ class _Joint(_Attend):
         return loop.carried
 
     def finish(self, b_out: Var, b_m: Var, b_l: Var) -> None:
-        low, b, rows = self.low, self.b, self.rows
-        b_m = b_m * rows.shape.exponent
-        fuse = low.op("fuse_joint")
-        local_lse = low.optional(b, fuse, "local_lse")
-        if local_lse is not None:
-            b_lse = b.load(local_lse, rows.per_head(), rows.mask(), name="b_local_lse") * LOG2E
-            # A row that saw no chunk gets the local output as it is, not a rounded quotient.
-            b_m = b.where(b_l > 0.0, b_m, LOWEST, "b_m")
-            new_m = b.maximum(b_m, b_lse, "b_new_m")
-            rescale = b.exp2(b_m - new_m, "b_rescale")
-            b_wl = b.exp2(b_lse - new_m, "b_local_w")
-            b_out = b_out * rescale.as_column + b_wl.as_column * self.load_local(fuse)
-            b_m, b_l = new_m, b_l * rescale + b_wl
-        seen = b_l > 0.0
-        safe_l = b.where(seen, b_l, 1.0, "b_safe_l")
-        if low.is_output(fuse, "total_lse"):
-            total = b.where(seen, (b_m + b.log2(safe_l)) * LN2, float("-inf"), "b_total")
-            b.store(low.result(b, fuse, "total_lse"), rows.per_head(), total, rows.mask())
-        self.store(fuse, "out", b_out * b.where(seen, 1.0 / safe_l, 0.0).as_column)
+        base = b_m * self.rows.shape.exponent
+        store_joint(self.low, self.b, self.rows, b_out, base, b_l)
 
 
-def _attend_sub_tiles(
-    b: TileBuilder, rows: QueryRows, tiles: ChunkTiles, b_q: Var, chunk: Var
-) -> tuple[Var, Var]:
-    """A chunk's unnormalised output ``[rows, D]`` and ``1 / denominator``, in sub-tiles."""
-    shape = rows.shape
-    carry = _running_softmax(b, rows, "b_part")
+def attend_sub_tiles(tiles: ChunkTiles, b_q: Var, chunk: Var) -> tuple[Var, Var, Var]:
+    """A chunk's unnormalised output ``[rows, D]``, ``1 / denominator`` and the maximum in base 2,
+    in sub-tiles."""
+    b, shape = tiles.b, tiles.shape
+    carry = _running_softmax(b, shape, b_q.shape[0], "b_part")
     with b.loop(0, shape.key_tiles, name="i_tile", carry=carry) as loop:
         b_part, b_m, b_l = loop.carried
         loop.yield_(*_online_step(b, tiles, b_q, chunk, loop.index, b_part, b_m, b_l))
     b_part, b_m, b_l = loop.carried
-    return b_part, close_softmax(b, shape, b_m, b_l)
+    return b_part, close_softmax(b, shape, b_m, b_l), b_m * shape.exponent
 
 
-def _running_softmax(b: TileBuilder, rows: QueryRows, name: str) -> list[tuple[str, Var]]:
-    """What a running softmax starts with: output, maximum and denominator."""
-    shape = rows.shape
+def _running_softmax(
+    b: TileBuilder, shape: AttendShape, rows: int, name: str
+) -> list[tuple[str, Var]]:
+    """What a running softmax of `rows` rows starts with: output, maximum and denominator."""
     return [
-        (name, b.full((rows.count, shape.head_dim), 0.0, "fp32", name)),
-        ("b_m", b.full((rows.count,), shape.first_maximum, "fp32", "b_m")),
-        ("b_l", b.full((rows.count,), 0.0, "fp32", "b_l")),
+        (name, b.full((rows, shape.head_dim), 0.0, "fp32", name)),
+        ("b_m", b.full((rows,), shape.first_maximum, "fp32", "b_m")),
+        ("b_l", b.full((rows,), 0.0, "fp32", "b_l")),
     ]
 
 

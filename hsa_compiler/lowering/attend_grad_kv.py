@@ -9,11 +9,12 @@ its keys; each recomputes the softmax statistics of the whole chunk.
 from __future__ import annotations
 
 from hsa_compiler.lowering.chunk_lists import ChunkLists
-from hsa_compiler.lowering.common import LoweredGroup, Lowering, both
+from hsa_compiler.lowering.common import LoweredGroup, Lowering
 from hsa_compiler.lowering.heads import AttendShape, ChunkTiles
+from hsa_compiler.lowering.pair_rows import PairRows, pairs_per_step
 from hsa_compiler.lowering.recompute import JointRows, WeightedRows, load_total_lse
 from hsa_compiler.tile.builder import TileBuilder
-from hsa_compiler.tile.ir import Pointer, Size, Var
+from hsa_compiler.tile.ir import Size, Var
 
 
 def lower_attend_grad_kv(low: Lowering) -> LoweredGroup:
@@ -47,8 +48,7 @@ class _GradKV:
         q_value = op.operand("q")
         assert q_value is not None
         self.dtype = low.caps.operand(q_value.type.dtype)
-        # Enough pairs that the sums over rows are products a matrix unit can do.
-        self.pairs = max(low.schedule.pairs, -(-low.caps.min_dot // shape.padded_rows))
+        self.pairs = pairs_per_step(low, shape)
         self.q = low.operand(b, op, "q")
         self.keys, self.values = low.operand(b, op, "k"), low.operand(b, op, "v")
         self.chunk_start = low.optional(b, op, "chunk_start")
@@ -157,15 +157,15 @@ class _GradKV:
             first, last = first * shape.query_block, last * shape.query_block
         with b.loop(first, last, self.pairs, name="i_pair", carry=carry, stages=stages) as loop:
             b_dk, b_dv = loop.carried
-            rows = _PairRows(self, loop.index, last, i_batch, program, head)
+            rows = PairRows(self.lists, shape, self.pairs, loop.index, last, i_batch, program, head)
             b_q = rows.load(self.q, "b_q").to(dtype)
             b_do = rows.load(self.d_out, "b_do").to(dtype)
             b_s = tiles.logits(b_q, b_k, i_tile)
             b_dp = b.dot(b_do, b_v.t, name="b_dp")
             if self.joint:
-                b_wp, b_ds = rows.joint(tiles).gradients(b_s, b_dp)
+                b_wp, b_ds = self._joint_rows(rows, tiles).gradients(b_s, b_dp)
             else:
-                weighted = WeightedRows(tiles, rows.weight())
+                weighted = WeightedRows(tiles, rows.weight(self.weights))
                 if shape.key_tiles == 1:
                     stats, b_p = weighted.tile_stats(b_s, b_dp)
                 else:
@@ -176,69 +176,16 @@ class _GradKV:
             loop.yield_(b.dot(b_ds.to(dtype).t, b_q, b_dk), b.dot(b_wp.to(dtype).t, b_do, b_dv))
         return loop.carried
 
+    def _joint_rows(self, rows: PairRows, tiles: ChunkTiles) -> JointRows:
+        """Total LSE and delta of every row."""
+        b = self.b
+        total = load_total_lse(b, self.total_lse, rows.per_head(), rows.mask)
+        delta = b.load(self.delta, rows.per_head(), rows.mask, name="b_delta")
+        return JointRows(tiles, total, delta)
+
     def _store(
         self, tiles: ChunkTiles, chunk: Var, i_tile: Var | int, b_dk: Var, b_dv: Var
     ) -> None:
         offsets = tiles.offsets(chunk, i_tile)
         self.lists.put(self.d_k, offsets, b_dk * self.shape.scale)
         self.lists.put(self.d_v, offsets, b_dv)
-
-
-class _PairRows:
-    """`pairs` x `padded_rows` query rows: the pairs from one place of a chunk's list on.
-
-    With query blocks a pair stands for all tokens of its row, so the list is walked once per
-    token of a block: pair p of the walk is (list entry p // block, token p % block).
-    """
-
-    def __init__(
-        self, kernel: _GradKV, start: Var, last: Var, batch: Var, program: Var, head: Var | int
-    ) -> None:
-        b, shape, lists = kernel.b, kernel.shape, kernel.lists
-        self.kernel, self.b, self.shape = kernel, b, shape
-        count = kernel.pairs * shape.padded_rows
-        o_x = b.arange(count, "o_x")
-        place = start + o_x // shape.padded_rows if shape.padded_rows > 1 else start + o_x
-        mask: Var | None = place < last
-        row_head = o_x % shape.padded_rows
-        if shape.padded_rows != shape.rows:
-            mask = both(b, mask, row_head < shape.rows)
-        block = shape.query_block
-        entry = place if block == 1 else place // block
-        pair = b.load(lists.order, lists.pair_base(batch, head) + entry, mask, name="b_pair")
-        self.row, self.slot = pair // shape.top_k, pair % shape.top_k
-        self.token = self.row
-        if block > 1:
-            self.token = self.row * block + place % block
-            mask = both(b, mask, self.token < b.scalar("L"))
-        self.mask = mask
-        self.heads = program * shape.rows + row_head
-        self.batch = batch
-
-    def per_head(self) -> Var:
-        """Offsets into a ``[B, L, Hq]`` tensor."""
-        token = (self.batch * self.b.scalar("L")).to("i64") + self.token
-        return token * self.shape.query_heads + self.heads
-
-    def load(self, pointer: Pointer, name: str) -> Var:
-        """Rows of a ``[B, L, Hq, D]`` tensor; 0 where there is no pair."""
-        b, shape = self.b, self.shape
-        o_dim = b.arange(shape.head_dim, "o_dim")
-        offsets = (self.per_head() * shape.head_dim).as_column + o_dim.as_row
-        mask = None if self.mask is None else self.mask.as_column
-        return b.load(pointer, offsets, mask, name=name)
-
-    def weight(self) -> Var:
-        """The fusion weight of every row."""
-        b, shape = self.b, self.shape
-        place = (self.batch * b.scalar("R")).to("i64") + self.row
-        head = place * shape.weight_heads + shape.weight_head(self.heads)
-        offsets = head * shape.top_k + self.slot
-        return b.load(self.kernel.weights, offsets, self.mask, name="b_w")
-
-    def joint(self, tiles: ChunkTiles) -> JointRows:
-        """Total LSE and delta of every row."""
-        b, kernel = self.b, self.kernel
-        total = load_total_lse(b, kernel.total_lse, self.per_head(), self.mask)
-        delta = b.load(kernel.delta, self.per_head(), self.mask, name="b_delta")
-        return JointRows(tiles, total, delta)

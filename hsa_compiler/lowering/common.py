@@ -27,13 +27,17 @@ class Capabilities:
     half_dots: bool
     shared_atomics: bool
     min_dot: int
+    #: Rows that a program which only adds up holds at once.
+    sum_rows: int
 
     @classmethod
     def of(cls, target: Target) -> Capabilities:
         """Triton tiles have power-of-two axes; CPU programs have exact ones and no atomics."""
         if target.backend == "triton":
-            return cls(pow2_tiles=True, half_dots=True, shared_atomics=True, min_dot=16)
-        return cls(pow2_tiles=False, half_dots=False, shared_atomics=False, min_dot=1)
+            return cls(
+                pow2_tiles=True, half_dots=True, shared_atomics=True, min_dot=16, sum_rows=64
+            )
+        return cls(pow2_tiles=False, half_dots=False, shared_atomics=False, min_dot=1, sum_rows=1)
 
     def pad(self, size: int) -> int:
         """The smallest legal tile axis that holds `size` elements."""
@@ -118,11 +122,12 @@ class Lowering:
     def need_atomics(self) -> None:
         """Refuse schedules whose programs add into shared memory where that is impossible."""
         if not self.caps.shared_atomics:
+            s = self.schedule
             raise IllegalSchedule(
                 "target",
-                f"{self.problem.kind} with split={self.schedule.split} "
-                f"window={self.schedule.window} adds from several programs at once, which this "
-                "target cannot; use split=0 and window=0",
+                f"{self.problem.kind} with split={s.split} window={s.window} combine={s.combine} "
+                "adds from several programs at once, which this target cannot; use "
+                "combine='buffer' where the kernel has it, else split=0 and window=0",
             )
 
 

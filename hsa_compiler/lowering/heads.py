@@ -211,15 +211,16 @@ class QueryRows:
 
     def heads(self) -> Var:
         """The query head of every row [count]."""
-        return self.program * self.shape.rows + self._head_row()
+        return self.program * self.shape.rows + self.head_row()
 
-    def _head_row(self) -> Var:
+    def head_row(self) -> Var:
+        """The number of every row's head in its program [count]."""
         o_row = self.b.arange(self.count, "o_row")
         return o_row if self.tokens == 1 else o_row % self.shape.padded_rows
 
     def mask(self) -> Var | None:
         """Which rows exist [count]; None when all do."""
-        exists = below(self._head_row(), self.shape.rows, self.shape.padded_rows)
+        exists = below(self.head_row(), self.shape.rows, self.shape.padded_rows)
         if self.tokens == 1:
             return exists
         return both(self.b, self.token() < self.b.scalar("L"), exists)

@@ -1,4 +1,4 @@
-"""The table of lowerings, one per kernel group kind."""
+"""The table of lowerings, one per kernel group kind (and order, where they share little)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hsa_compiler.errors import LoweringError
 from hsa_compiler.lowering.attend import lower_attend
 from hsa_compiler.lowering.attend_grad_kv import lower_attend_grad_kv
 from hsa_compiler.lowering.attend_grad_q import lower_attend_grad_q
+from hsa_compiler.lowering.chunk_attend import lower_chunk_attend, lower_chunk_grad_q
 from hsa_compiler.lowering.common import Capabilities, LoweredGroup, Lowering
 from hsa_compiler.lowering.invert_index import lower_invert_index
 from hsa_compiler.lowering.landmark_grad import lower_landmark_grad
@@ -28,6 +29,11 @@ LOWERINGS: dict[str, Callable[[Lowering], LoweredGroup]] = {
     "weigh_grad": lower_weigh_grad,
     "landmark_grad": lower_landmark_grad,
 }
+#: Of kernels that have other orders too.
+IN_CHUNK_ORDER: dict[str, Callable[[Lowering], LoweredGroup]] = {
+    "attend": lower_chunk_attend,
+    "attend_grad_q": lower_chunk_grad_q,
+}
 
 
 def lower(problem: Problem, schedule: Schedule, target: Target) -> TileProgram:
@@ -42,7 +48,8 @@ def lower(problem: Problem, schedule: Schedule, target: Target) -> TileProgram:
         )
     check_together(problem.kind, schedule)
     low = Lowering(problem, schedule, Capabilities.of(target))
-    group = LOWERINGS[problem.kind](low)
+    table = IN_CHUNK_ORDER if schedule.order == "chunk" else {}
+    group = table.get(problem.kind, LOWERINGS[problem.kind])(low)
     return TileProgram(
         kernels=group.kernels,
         bindings=dict(low.bindings),

@@ -23,7 +23,7 @@ from hsa_compiler.runtime import record
 from hsa_compiler.schedules import hardware
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
-from hsa_compiler.schedules.space import smaller_schedules
+from hsa_compiler.schedules.space import smaller_schedules, without_atomics
 
 if TYPE_CHECKING:
     from hsa_compiler.compiler import CompiledKernel
@@ -143,7 +143,7 @@ def select_schedule(
     row = hardware.detect("cpu" if target.arch == "interpret" else str(device))
     choice = choose(problem, sizes, target, row)
     if deterministic and choice.schedule.combine == "atomic":
-        schedule = choice.schedule.replace(split=0, window=0, combine="none")
+        schedule = without_atomics(group.kind, choice.schedule)
         reason = f"{choice.reason}; without atomic adds, as deterministic=True asks"
         choice = replace(choice, schedule=schedule, reason=reason)
     return problem, target, choice

@@ -29,13 +29,15 @@ class SearchSpace:
     """Axes and legality of one kernel's schedules.
 
     `base` gives the knobs that are no axis, `is_legal` refuses points before anything is
-    compiled, `moves` gives the neighbours of a point (legal or not).
+    compiled, `moves` gives the neighbours of a point (legal or not), `normal` the point that stands
+    for all that give the same kernel.
     """
 
     axes: tuple[Knob, ...]
     base: Schedule
     is_legal: Callable[[Schedule], bool]
     moves: Callable[[Schedule], tuple[Schedule, ...]]
+    normal: Callable[[Schedule], Schedule] = lambda schedule: schedule
 
     @classmethod
     def of(
@@ -58,7 +60,7 @@ class SearchSpace:
             near = space.neighbours(problem.kind, backend, schedule)
             return tuple(dict.fromkeys(normal(point) for point in near))
 
-        return cls(space.knobs(problem.kind, backend), base, is_legal, moves)
+        return cls(space.knobs(problem.kind, backend), base, is_legal, moves, normal)
 
     @cached_property
     def combinations(self) -> int:
@@ -83,7 +85,8 @@ class SearchSpace:
 
     def random_point(self, rng: random.Random) -> Schedule:
         """A point of the grid, legal or not."""
-        return self.base.replace(**{axis.name: rng.choice(axis.choices) for axis in self.axes})
+        drawn = {axis.name: rng.choice(axis.choices) for axis in self.axes}
+        return self.normal(self.base.replace(**drawn))
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's view: an index for an ordinal knob, the value itself for any other."""
@@ -106,9 +109,8 @@ class SearchSpace:
 
     def decode(self, params: Mapping[str, Any]) -> Schedule:
         """The schedule that Optuna parameters stand for."""
-        return self.base.replace(
-            **{
-                axis.name: axis.choices[params[axis.name]] if axis.ordinal else params[axis.name]
-                for axis in self.axes
-            }
-        )
+        given = {
+            axis.name: axis.choices[params[axis.name]] if axis.ordinal else params[axis.name]
+            for axis in self.axes
+        }
+        return self.normal(self.base.replace(**given))

@@ -181,7 +181,7 @@ def test_an_illegal_stored_schedule_is_refused(
     path.write_text(json.dumps(data))
     choice = ConfigStore([tmp_path]).choose(problem, sizes, SM90, H100)
     assert choice.tier == "planned"
-    assert "order: attend has no lowering in chunk order" in choice.reason
+    assert "combine: attend with order=chunk combine='none'" in choice.reason
     assert "It is not used" in caplog.text
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from hsa_compiler.compiler import lower_kernel
@@ -67,6 +69,33 @@ def test_tiles_are_padded_to_powers_of_two_only_where_the_target_asks_for_it() -
     assert 4 not in _rows(lower_kernel(problem, schedule, TARGETS[1]).kernels[0])
 
 
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+@pytest.mark.parametrize("options", ATTENTIONS, ids=repr)
+@pytest.mark.parametrize("combine", ["buffer", "atomic"])
+@pytest.mark.parametrize("tile", [0, 16])
+def test_every_variant_lowers_in_chunk_order(
+    options: AttentionOptions, target: Target, combine: str, tile: int
+) -> None:
+    program = chunk_attention_program(dataclasses.replace(options, inverse=True))
+    for part in (program, differentiate(program)):
+        for group in fuse_groups(part):
+            if group.kind not in ("attend", "attend_grad_q"):
+                continue
+            schedule = generic(group.kind, target.backend).replace(
+                order="chunk", combine=combine, chunk_tile=tile
+            )
+            problem = Problem.of(group, DIMS)
+            if combine == "atomic" and (
+                target.backend == "tvm" or (options.joint and group.kind == "attend")
+            ):
+                with pytest.raises(IllegalSchedule, match="buffer"):
+                    lower_kernel(problem, schedule, target)
+                continue
+            bound = set(lower_kernel(problem, schedule, target).bindings.values())
+            assert {value.name for value in group.program.outputs} <= bound
+            assert {"order", "offsets"} <= bound
+
+
 def _rows(kernel: Kernel) -> set[int]:
     def visit(body: tuple[Stmt, ...]) -> set[int]:
         found = set()
@@ -83,8 +112,8 @@ def _rows(kernel: Kernel) -> set[int]:
 @pytest.mark.parametrize(
     ("kind", "change", "reason"),
     [
-        ("attend", {"order": "chunk"}, "order"),
-        ("attend_grad_q", {"order": "chunk"}, "order"),
+        ("attend", {"order": "chunk"}, "combine"),
+        ("attend_grad_q", {"order": "chunk"}, "combine"),
         ("attend_grad_kv", {"order": "token"}, "order"),
         ("attend_grad_kv", {"split": 64}, "combine"),
         ("attend_grad_kv", {"combine": "atomic"}, "combine"),
@@ -100,6 +129,13 @@ def test_a_schedule_without_a_lowering_is_illegal_and_says_why(
         lower_kernel(problem, schedule, TARGETS[0])
     assert caught.value.kind == reason
     assert kind in caught.value.message
+
+
+def test_chunk_order_needs_an_inverse_index() -> None:
+    (group,) = fuse_groups(chunk_attention_program(AttentionOptions(64, 0.1)))
+    schedule = generic("attend", "triton").replace(order="chunk", combine="buffer")
+    with pytest.raises(IllegalSchedule, match="needs an inverse index"):
+        lower_kernel(Problem.of(group, DIMS), schedule, TARGETS[0])
 
 
 @pytest.mark.parametrize("shared", [{"split": 64}, {"window": 1024}])

@@ -52,11 +52,14 @@ def test_a_legal_default_exists_on_the_smallest_gpu(head_dim: int, chunk: int, d
 @pytest.mark.parametrize(
     ("kind", "backend", "knobs", "reason", "text"),
     [
-        ("attend", "triton", {"order": "chunk"}, "order", "it has: token, union"),
+        ("attend", "triton", {"order": "chunk"}, "combine", "give combine='buffer' or 'atomic'"),
+        ("attend", "triton", {"window": 2048}, "combine", "only order=chunk has windows"),
+        ("attend", "tvm", {"order": "chunk", "combine": "atomic"}, "knob", "'none', 'buffer'"),
+        ("attend_grad_kv", "triton", {"combine": "buffer"}, "knob", "'none', 'atomic'"),
         ("attend", "triton", {"order": "union"}, "tokens", "union order has 2 tokens"),
-        ("attend_grad_q", "tvm", {"tokens": 4}, "tokens", "token order has 1"),
+        ("attend_grad_q", "tvm", {"tokens": 4}, "tokens", "the others have 1"),
         ("attend_grad_kv", "triton", {"order": "token"}, "order", "it has: chunk"),
-        ("attend", "triton", {"pairs": 4}, "knob", "pairs=4 for attend on triton"),
+        ("attend", "triton", {"split": 64}, "knob", "split=64 for attend on triton"),
         ("attend", "tvm", {"warps": 8}, "knob", "warps=8 for attend on tvm"),
         ("attend", "triton", {"persistent": True}, "knob", "persistent=True"),
         ("select", "triton", {"tokens": 1}, "knob", "allowed: 16, 32, 64, 128"),

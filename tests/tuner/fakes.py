@@ -200,7 +200,7 @@ class SilentView:
 
 
 #: Small enough that planning takes no time.
-SHAPE = Shape("probe", L=64, Hq=4, H=2, D=16, S=16, K=4, dtype="fp32")
+SHAPE = Shape("probe", L=64, Hq=4, H=2, D=16, S=16, K=4, dtype="fp32", normalize="joint")
 
 
 def request(folder: Path, **changes: Any) -> Request:

@@ -48,21 +48,21 @@ def attend_grad_kv(
     b_dv_2 = b_dv_1
     for i_pair in tl.range(first, last, 4, num_stages=2):
         o_x = tl.arange(0, 64)
-        x_21 = o_x // 16
-        x_22 = i_pair + x_21
-        x_23 = x_22 < last
-        x_24 = o_x % 16
+        x_21 = o_x % 16
+        x_22 = o_x // 16
+        x_23 = i_pair + x_22
+        x_24 = x_23 < last
         R_1 = R.to(tl.int64)
         x_25 = R_1 * 32
         x_26 = i_batch * 1
         x_27 = x_26 + 0
         x_28 = x_27 * x_25
-        x_29 = x_28 + x_22
-        b_pair = tl.load(p_order + x_29, mask=x_23, other=0)
+        x_29 = x_28 + x_23
+        b_pair = tl.load(p_order + x_29, mask=x_24, other=0)
         x_30 = b_pair // 32
         x_31 = b_pair % 32
         x_32 = x_1 * 16
-        x_33 = x_32 + x_24
+        x_33 = x_32 + x_21
         o_dim_2 = tl.arange(0, 128)
         x_34 = i_batch * L
         x_35 = x_34.to(tl.int64)
@@ -73,7 +73,7 @@ def attend_grad_kv(
         x_40 = x_39[:, None]  # [64, 1]
         o_dim_3 = o_dim_2[None, :]  # [1, 128]
         x_41 = x_40 + o_dim_3  # [64, 128]
-        x_42 = x_23[:, None]  # [64, 1]
+        x_42 = x_24[:, None]  # [64, 1]
         b_q = tl.load(p_q + x_41, mask=x_42, other=0)  # [64, 128]
         o_dim_4 = tl.arange(0, 128)
         x_43 = i_batch * L
@@ -85,7 +85,7 @@ def attend_grad_kv(
         x_49 = x_48[:, None]  # [64, 1]
         o_dim_5 = o_dim_4[None, :]  # [1, 128]
         x_50 = x_49 + o_dim_5  # [64, 128]
-        x_51 = x_23[:, None]  # [64, 1]
+        x_51 = x_24[:, None]  # [64, 1]
         b_do = tl.load(p_d_out + x_50, mask=x_51, other=0)  # [64, 128]
         b_k_t = tl.trans(b_k)  # [128, 64]
         b_s = tl.dot(b_q, b_k_t)  # [64, 64]
@@ -98,7 +98,7 @@ def attend_grad_kv(
         x_56 = x_55 + 0
         x_57 = x_56 * 32
         x_58 = x_57 + x_31
-        b_w = tl.load(p_weights + x_58, mask=x_23, other=0)
+        b_w = tl.load(p_weights + x_58, mask=x_24, other=0)
         b_m = tl.max(b_s, axis=1)
         x_59 = b_m * 0.14426950408889636
         x_60 = b_s * 0.14426950408889636  # [64, 64]

@@ -45,12 +45,12 @@ class Module:
         p_d_k = T.match_buffer(d_k_ptr, (n_d_k,), "float32", align=4)
         p_d_v = T.match_buffer(d_v_ptr, (n_d_v,), "float32", align=4)
         for tid in T.parallel(2):
-            x_21 = T.alloc_buffer((64,), "int32", scope="global")
+            x_22 = T.alloc_buffer((64,), "int32", scope="global")
             x_33 = T.alloc_buffer((64,), "int32", scope="global")
             b_dk_2 = T.alloc_buffer((4096,), "float32", scope="global")  # [64, 64]
             b_dv_2 = T.alloc_buffer((4096,), "float32", scope="global")  # [64, 64]
-            x_22 = T.alloc_buffer((64,), "int32", scope="global")
             x_23 = T.alloc_buffer((64,), "int32", scope="global")
+            x_24 = T.alloc_buffer((64,), "int32", scope="global")
             x_30 = T.alloc_buffer((64,), "int32", scope="global")
             x_39 = T.alloc_buffer((64,), "int64", scope="global")
             b_q = T.alloc_buffer((4096,), "float32", scope="global")  # [64, 64], transposed
@@ -81,9 +81,9 @@ class Module:
                 last: T.let = p_offsets[x_6 + T.Cast("int64", i_work) + 1]
                 x_13: T.let = T.Cast("int64", i_batch * Lkv) + T.Cast("int64", i_work * 64)
                 x_16: T.let = x_13 * 64
-                # x_21 = floordiv [64]
+                # x_22 = floordiv [64]
                 for m in range(4):
-                    x_21[T.Ramp(m * 16, 1, 16)] = T.Ramp(m * 16, 1, 16) // 16
+                    x_22[T.Ramp(m * 16, 1, 16)] = T.Ramp(m * 16, 1, 16) // 16
                 x_28: T.let = T.Cast("int64", i_batch) * (T.Cast("int64", R) * 16)
                 # x_33 = add [64]
                 for m in range(4):
@@ -99,18 +99,18 @@ class Module:
                         b_dv_2[T.Ramp(m * 64 + n * 16, 1, 16)] = T.Broadcast(T.float32(0.0), 16)
                 for i_pair_step in range((last - first + 3) // 4):
                     i_pair: T.let = first + i_pair_step * 4
-                    # x_22 = add [64]
+                    # x_23 = add [64]
                     for m in range(4):
-                        x_22[T.Ramp(m * 16, 1, 16)] = i_pair + x_21[T.Ramp(m * 16, 1, 16)]
-                    # x_23 = lt [64]
+                        x_23[T.Ramp(m * 16, 1, 16)] = i_pair + x_22[T.Ramp(m * 16, 1, 16)]
+                    # x_24 = lt [64]
                     for m in range(4):
-                        x_23[T.Ramp(m * 16, 1, 16)] = T.Select(x_22[T.Ramp(m * 16, 1, 16)] < last, T.Broadcast(1, 16), T.Broadcast(0, 16))
-                    # x_22 = load [64]
+                        x_24[T.Ramp(m * 16, 1, 16)] = T.Select(x_23[T.Ramp(m * 16, 1, 16)] < last, T.Broadcast(1, 16), T.Broadcast(0, 16))
+                    # x_23 = load [64]
                     for m in range(64):
-                        x_22[m] = T.if_then_else(x_23[m] != 0, p_order[x_28 + T.Cast("int64", x_22[m])], 0)
+                        x_23[m] = T.if_then_else(x_24[m] != 0, p_order[x_28 + T.Cast("int64", x_23[m])], 0)
                     # x_30 = floordiv [64]
                     for m in range(4):
-                        x_30[T.Ramp(m * 16, 1, 16)] = x_22[T.Ramp(m * 16, 1, 16)] // 16
+                        x_30[T.Ramp(m * 16, 1, 16)] = x_23[T.Ramp(m * 16, 1, 16)] // 16
                     # x_39 = mul [64]
                     for m in range(4):
                         x_38: T.let = x_35 * 16 + x_30[T.Ramp(m * 16, 1, 16)] * T.int64(16) + T.Cast("int64x16", x_33[T.Ramp(m * 16, 1, 16)])
@@ -119,9 +119,9 @@ class Module:
                     for m in range(4):
                         for n in range(4):
                             for u in T.unroll(8):
-                                block_low[T.Ramp(u * 16, 1, 16)] = T.if_then_else(x_23[n * 16 + u] != 0, p_q[T.Ramp(x_39[n * 16 + u] + m * 16, 1, 16)], T.Broadcast(T.float32(0.0), 16))
+                                block_low[T.Ramp(u * 16, 1, 16)] = T.if_then_else(x_24[n * 16 + u] != 0, p_q[T.Ramp(x_39[n * 16 + u] + m * 16, 1, 16)], T.Broadcast(T.float32(0.0), 16))
                             for u in T.unroll(8):
-                                block_high[T.Ramp(u * 16, 1, 16)] = T.if_then_else(x_23[n * 16 + (u + 8)] != 0, p_q[T.Ramp(x_39[n * 16 + (u + 8)] + m * 16, 1, 16)], T.Broadcast(T.float32(0.0), 16))
+                                block_high[T.Ramp(u * 16, 1, 16)] = T.if_then_else(x_24[n * 16 + (u + 8)] != 0, p_q[T.Ramp(x_39[n * 16 + (u + 8)] + m * 16, 1, 16)], T.Broadcast(T.float32(0.0), 16))
                             for r in T.unroll(2):
                                 for u in T.unroll(4):
                                     block_next_low[T.Ramp(u * 2 * 16, 1, 16)] = T.Shuffle([block_low[T.Ramp(u * 16, 1, 16)], block_high[T.Ramp(u * 16, 1, 16)]], [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23])
@@ -171,9 +171,9 @@ class Module:
                     for m in range(4):
                         for n in range(4):
                             for u in T.unroll(8):
-                                block_low[T.Ramp(u * 16, 1, 16)] = T.if_then_else(x_23[n * 16 + u] != 0, p_d_out[T.Ramp(x_48[n * 16 + u] + m * 16, 1, 16)], T.Broadcast(T.float32(0.0), 16))
+                                block_low[T.Ramp(u * 16, 1, 16)] = T.if_then_else(x_24[n * 16 + u] != 0, p_d_out[T.Ramp(x_48[n * 16 + u] + m * 16, 1, 16)], T.Broadcast(T.float32(0.0), 16))
                             for u in T.unroll(8):
-                                block_high[T.Ramp(u * 16, 1, 16)] = T.if_then_else(x_23[n * 16 + (u + 8)] != 0, p_d_out[T.Ramp(x_48[n * 16 + (u + 8)] + m * 16, 1, 16)], T.Broadcast(T.float32(0.0), 16))
+                                block_high[T.Ramp(u * 16, 1, 16)] = T.if_then_else(x_24[n * 16 + (u + 8)] != 0, p_d_out[T.Ramp(x_48[n * 16 + (u + 8)] + m * 16, 1, 16)], T.Broadcast(T.float32(0.0), 16))
                             for r in T.unroll(2):
                                 for u in T.unroll(4):
                                     block_next_low[T.Ramp(u * 2 * 16, 1, 16)] = T.Shuffle([block_low[T.Ramp(u * 16, 1, 16)], block_high[T.Ramp(u * 16, 1, 16)]], [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23])
@@ -239,7 +239,7 @@ class Module:
                                 b_dp[T.Ramp(x * 16 + (y * 4 + u) * 64, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
                     # b_w = load [64]
                     for m in range(64):
-                        b_w[m] = T.if_then_else(x_23[m] != 0, p_weights[x_53 * 16 + x_30[m] * T.int64(16) + T.Cast("int64", x_22[m] % 16)], T.float32(0.0))
+                        b_w[m] = T.if_then_else(x_24[m] != 0, p_weights[x_53 * 16 + x_30[m] * T.int64(16) + T.Cast("int64", x_23[m] % 16)], T.float32(0.0))
                     # b_m = max of b_s along axis 1
                     for m in range(4):
                         partial_16[T.Ramp(0, 1, 16)] = T.Broadcast(T.float32("-inf"), 16)
