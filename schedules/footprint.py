@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hsa_compiler.ir import Program
-from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.hardware import Hardware, has_copy_engine
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 
@@ -25,6 +25,8 @@ MIN_ROWS = 16
 MAX_UNION_PAIRS = 2048
 #: Rows from which Hopper's tensor cores read both operands from shared memory.
 WGMMA_ROWS = 64
+#: Warps that such an instruction takes.
+WGMMA_WARPS = 4
 
 
 def power_of_two(size: int) -> int:
@@ -154,13 +156,31 @@ def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint
     grown = padded / rows if shape.kind in ("attend", "attend_grad_q") else 1
     carried = int(accumulators * grown)
     # Logits, exponentials and their gradients are tiles of rows x keys, as compiled.
-    tiles = {"attend": 1.0, "attend_grad_q": 3.0, "attend_grad_kv": 2.0}.get(shape.kind, 0.0)
+    tiles = {"attend": 1.0, "attend_grad_q": 2.25, "attend_grad_kv": 2.0}.get(shape.kind, 0.0)
     live = carried + int(tiles * padded * shape.key_tile(schedule))
     if schedule.order == "chunk" and shape.kind in ("attend", "attend_grad_q"):
         # A step's part carries nothing over: it replaces the logits that it is made of.
         logits = padded * shape.key_tile(schedule)
         live = max(shape.query_tensors * logits, carried + logits // 2)
+    if schedule.descriptors == "all":
+        live += _row_operands(shape, padded) // 4
     return Footprint(rows, padded, carried, live, step, shared)
+
+
+def prefetches(shape: KernelShape, schedule: Schedule) -> bool:
+    """Whether an attention program has the loads of later steps under way.
+
+    The address of a chunk or a row comes from an index, so the loads of a step are issued at the
+    end of the one before. Union order with 3 stages or more knows its chunks early and issues their
+    loads `stages` - 1 steps ahead.
+    """
+    union = schedule.order == "union" and shape.kind in ("attend", "attend_grad_q")
+    return union and schedule.stages > 2 and shape.key_tiles(schedule) == 1
+
+
+def _row_operands(shape: KernelShape, padded: int) -> int:
+    """Bytes of the queries, and in the gradient of d_out, as operands of the products."""
+    return shape.query_tensors * padded * shape.head_dim * shape.width
 
 
 def _shared_bytes(shape: KernelShape, schedule: Schedule, padded: int, step: int) -> int:
@@ -171,11 +191,13 @@ def _shared_bytes(shape: KernelShape, schedule: Schedule, padded: int, step: int
     if shape.kind in ("attend", "attend_grad_q"):
         # What stays becomes an operand in shared memory: the queries, and in the gradient d_out; in
         # chunk order keys and values. The address of what passes comes from an index, so one step
-        # is prefetched at most.
-        stays = shape.query_tensors * padded * shape.head_dim * shape.width
+        # is prefetched at most, unless chunks are known early.
+        steps = 2 if padded >= WGMMA_ROWS and schedule.stages > 1 else 1
+        if prefetches(shape, schedule):
+            steps = schedule.stages
+        stays = 0 if schedule.descriptors == "all" else _row_operands(shape, padded)
         if schedule.order == "chunk":
             stays = 2 * shape.key_tile(schedule) * shape.head_dim * shape.width
-        steps = 2 if padded >= WGMMA_ROWS and schedule.stages > 1 else 1
         return step * steps + stays
     if shape.kind == "attend_grad_kv":
         # A row's address comes from its pair, so one step is prefetched at most. Softmax tiles
@@ -233,6 +255,38 @@ def _check_chunk_order(shape: KernelShape, schedule: Schedule) -> None:
         )
 
 
+def _check_descriptors(shape: KernelShape, schedule: Schedule, hardware: Hardware | None) -> None:
+    """Refuse blocks that the copy engine cannot load, or that gain nothing."""
+    if schedule.order == "chunk":
+        raise IllegalSchedule(
+            "descriptors",
+            f"descriptors={schedule.descriptors!r} in chunk order, where a chunk is loaded once "
+            "and its rows lie apart; allowed: 'none'",
+        )
+    rows = schedule.tokens * shape.row_group
+    if rows < WGMMA_ROWS or schedule.warps < WGMMA_WARPS or shape.width > 2:
+        # Operands of other products come from registers: through a block they took a detour, and
+        # were up to 1.9 x slower.
+        raise IllegalSchedule(
+            "descriptors",
+            f"descriptors={schedule.descriptors!r} with {rows} rows of {shape.dtype} and "
+            f"{schedule.warps} warps; allowed for products that read shared memory, from "
+            f"{WGMMA_ROWS} rows of bf16 or fp16 and {WGMMA_WARPS} warps on",
+        )
+    if schedule.descriptors == "all" and shape.row_group != power_of_two(shape.row_group):
+        raise IllegalSchedule(
+            "descriptors",
+            f"descriptors='all' with {shape.row_group} query heads a program: a block needs a "
+            "power of two; allowed: 'none', 'keys'",
+        )
+    if hardware is not None and hardware.kind == "cuda" and not has_copy_engine(hardware.arch):
+        raise IllegalSchedule(
+            "target",
+            f"descriptors={schedule.descriptors!r} on {hardware.name} ({hardware.arch}): needs "
+            "sm_90 or newer",
+        )
+
+
 def check_resources(
     problem: Problem, schedule: Schedule, backend: str, hardware: Hardware | None
 ) -> None:
@@ -240,9 +294,11 @@ def check_resources(
 
     Raises:
         IllegalSchedule: kind ``"order"``, ``"combine"``, ``"chunk_tile"``, ``"tokens"``,
-            ``"shared_memory"`` or ``"registers"``.
+            ``"descriptors"``, ``"target"``, ``"shared_memory"`` or ``"registers"``.
     """
     shape = KernelShape.of(problem)
+    if schedule.descriptors != "none":
+        _check_descriptors(shape, schedule, hardware)
     tile = schedule.chunk_tile
     if tile and (tile >= shape.chunk or shape.chunk % tile):
         raise IllegalSchedule(
@@ -261,6 +317,12 @@ def check_resources(
         )
     if hardware is None or hardware.kind != "cuda" or backend != "triton":
         return
+    if hardware.arch.startswith("sm_10") and prefetches(shape, schedule):
+        raise IllegalSchedule(
+            "target",
+            f"{shape.kind} in union order with stages={schedule.stages} on {hardware.arch}: a pass "
+            "of Triton fails; allowed: 1, 2",
+        )
     held = footprint(shape, schedule, backend)
     if held.shared_bytes > hardware.shared_per_block:
         raise IllegalSchedule(

@@ -164,6 +164,12 @@ def of_arch(arch: str) -> Hardware:
     return ROWS[BY_ARCH[max(older, key=lambda known: int(known.removeprefix("sm_")))]]
 
 
+def has_copy_engine(arch: str) -> bool:
+    """Whether one instruction of a program loads a whole tile (``"sm_90"`` and newer, and Triton's
+    interpreter, ``"interpret"``)."""
+    return arch == "interpret" or (arch.startswith("sm_") and int(arch[3:]) >= 90)
+
+
 def named(name: str) -> Hardware:
     """A row by slug or driver name, an architecture's row (``"sm_89"``), or ``"cpu"``.
 

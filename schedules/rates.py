@@ -3,14 +3,21 @@
 On a GPU the time of an attention kernel is that of its products plus that of its other
 instructions: programs of one multiprocessor tend to meet at the matrix unit and to leave it
 together, so that the two hide each other only a little, the more the more warps there are.
-Constants were fitted to 950 schedules measured on an H100 (benchmarks/notes.md).
+Constants were fitted to 1370 schedules measured on an H100 (benchmarks/notes.md).
 """
 
 from __future__ import annotations
 
 import math
 
-from hsa_compiler.schedules.footprint import MAX_REGISTERS, WGMMA_ROWS, Footprint, KernelShape
+from hsa_compiler.schedules.footprint import (
+    MAX_REGISTERS,
+    WGMMA_ROWS,
+    WGMMA_WARPS,
+    Footprint,
+    KernelShape,
+    prefetches,
+)
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.schedules.traffic import Call, longest_list
@@ -27,6 +34,9 @@ LOAD_SECONDS = 8e-7
 SMALL_TILE_RATE = 0.6
 #: Warps of a multiprocessor over which this share of a program's time stays unhidden.
 UNHIDDEN_WARPS = 2.0
+#: The same where the products of a step run one by one: registers that do not suffice for those in
+#: flight (ptxas says C7512).
+UNHIDDEN_SERIAL_WARPS = 3.0
 #: How much slower a program is that has its multiprocessor to itself: nothing runs at its barriers.
 ALONE_COST = 1.2
 #: How much slower warps are that share the rows of a matrix instruction: of the logits, and of the
@@ -39,8 +49,13 @@ REGISTERS_AROUND = 40
 #: where the sums so far leave the matrix unit to be rescaled, and on a CPU.
 SUB_TILE_RATE = 0.6
 CPU_SUB_TILE_RATE = 0.9
-#: How much slower a program is whose loads are not issued a step ahead.
+#: How much slower a program is whose loads are not issued before they are needed, and the time left
+#: of one that issues them a whole step ahead.
 UNPREFETCHED_COST = 1.17
+PREFETCH_GAIN = 0.9
+#: Time left when the copy engine loads keys and values (no addresses), and query rows that then
+#: stay in registers (half the shared memory that their products read).
+DESCRIPTOR_GAIN = {"none": 1.0, "keys": 0.95, "all": 0.87}
 #: Share of the registers that, when it is missing, makes a program twice as slow.
 SPILLED_SHARE = 0.2
 #: fp32 lanes of a CPU's multiply-add unit.
@@ -96,10 +111,15 @@ def attend_seconds(
         seconds /= SUB_TILE_RATE
     if schedule.stages == 1 and not call.has_parts:
         seconds *= UNPREFETCHED_COST
+    elif prefetches(shape, schedule):
+        seconds *= PREFETCH_GAIN
+    seconds *= DESCRIPTOR_GAIN[schedule.descriptors]
     seconds *= _spilling(schedule, held)
     per_unit = max(1.0, programs / hardware.units)
     running = min(float(resident), per_unit)
-    stalled = seconds * (1.0 + UNHIDDEN_WARPS / (running * schedule.warps))
+    serial = 0 < schedule.registers <= registers(schedule, held)
+    unhidden = UNHIDDEN_SERIAL_WARPS if serial else UNHIDDEN_WARPS
+    stalled = seconds * (1.0 + unhidden / (running * schedule.warps))
     if running < 2:
         stalled *= ALONE_COST
     stalled /= min(1.0, programs / hardware.units)
@@ -117,7 +137,7 @@ def attend_seconds(
 
 
 def _wide(schedule: Schedule, held: Footprint) -> bool:
-    return held.padded_rows >= WGMMA_ROWS and schedule.warps >= 4
+    return held.padded_rows >= WGMMA_ROWS and schedule.warps >= WGMMA_WARPS
 
 
 def _tile_rate(schedule: Schedule, held: Footprint, hardware: Hardware) -> float:

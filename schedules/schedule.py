@@ -99,12 +99,12 @@ class Schedule:
         ordinal=False,
     )
     unroll: int = _knob(8, (1, 2, 4, 8, 16), "accumulators a CPU matrix product keeps at once")
-    persistent: bool = _knob(False, (False, True), "one program per multiprocessor", ordinal=False)
-    descriptors: bool = _knob(
-        False, (False, True), "tensor descriptors instead of pointers", ordinal=False
-    )
-    warp_specialize: bool = _knob(
-        False, (False, True), "separate warps for loads and maths", ordinal=False
+    descriptors: str = _knob(
+        "none",
+        ("none", "keys", "all"),
+        "tiles that the copy engine loads, one instruction each: none, those of keys and values, "
+        "or those of query rows too, which then stay in registers (Hopper and newer)",
+        ordinal=False,
     )
 
     def __post_init__(self) -> None:

@@ -65,13 +65,13 @@ KNOBS: dict[str, KernelKnobs] = {
     "attend": KernelKnobs(
         ("token", "union", "chunk"),
         ("tokens", "chunk_tile", "pairs", "combine"),
-        ("window", "warps", "stages", "registers"),
+        ("window", "warps", "stages", "registers", "descriptors"),
         ("lanes", "unroll"),
     ),
     "attend_grad_q": KernelKnobs(
         ("token", "union", "chunk"),
         ("tokens", "chunk_tile", "pairs", "combine"),
-        ("window", "warps", "stages", "registers"),
+        ("window", "warps", "stages", "registers", "descriptors"),
         ("lanes", "unroll"),
     ),
     "invert_index": KernelKnobs(("token",), ("index_blocks",), ("warps",)),
@@ -94,12 +94,6 @@ LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
     ("select", "tvm", "tokens"): (16, 32, 64, 128),
     ("attend", "tvm", "tokens"): (1, 2, 4, 8, 16),
     ("attend_grad_q", "tvm", "tokens"): (1, 2, 4, 8, 16),
-}
-#: What a search changes beside the order itself when it moves to another one.
-ORDER_MOVES: dict[str, dict[str, Any]] = {
-    "token": {"tokens": 1},
-    "union": {"tokens": 4},
-    "chunk": {"tokens": 1, "combine": "buffer"},
 }
 #: Knobs that of several orders only chunk order reads.
 CHUNK_KNOBS = ("pairs", "window", "combine")
@@ -179,6 +173,7 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
         changes["tokens"] = max(schedule.tokens, 2) if schedule.order == "union" else 1
     if KNOBS[kind].has_parts and schedule.order == "chunk":
         changes["combine"] = "buffer" if schedule.combine == "none" else schedule.combine
+        changes["descriptors"] = "none"
     elif KNOBS[kind].has_parts:
         default = generic(kind, backend)
         changes |= {name: getattr(default, name) for name in CHUNK_KNOBS}
@@ -375,7 +370,7 @@ def candidates(problem: Problem, backend: str) -> Iterator[Schedule]:
     for order in KNOBS[problem.kind].orders:
         axes = _axes_of(problem, backend, order)
         for values in itertools.product(*axes.values()):
-            yield _with_combine(problem.kind, Schedule(**dict(zip(axes, values, strict=True))))
+            yield with_combine(problem.kind, Schedule(**dict(zip(axes, values, strict=True))))
 
 
 def _axes_of(problem: Problem, backend: str, order: str) -> dict[str, list[Any]]:
@@ -398,7 +393,7 @@ def _axes_of(problem: Problem, backend: str, order: str) -> dict[str, list[Any]]
     return axes
 
 
-def _with_combine(kind: str, schedule: Schedule) -> Schedule:
+def with_combine(kind: str, schedule: Schedule) -> Schedule:
     """The schedule with the only `combine` that its split and window allow, where they decide."""
     if KNOBS[kind].has_parts:
         return schedule
@@ -418,43 +413,3 @@ def feasible(
             continue
         found.append(schedule)
     return tuple(found)
-
-
-def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, ...]:
-    """Schedules one move away: the next value of an ordinal knob, any value of a categorical one.
-
-    `split`, `window` and `combine` move together where they mean nothing without each other; so do
-    the order and the knobs that only one order reads.
-    """
-    moves = []
-    for knob in knobs(kind, backend):
-        value = getattr(schedule, knob.name)
-        at = knob.choices.index(value)
-        steps = (at - 1, at + 1) if knob.ordinal else range(len(knob.choices))
-        for step in steps:
-            if 0 <= step < len(knob.choices) and step != at:
-                moves += _moved(kind, backend, schedule, knob.name, knob.choices[step])
-    return tuple(moves)
-
-
-def _moved(
-    kind: str, backend: str, schedule: Schedule, name: str, value: Any
-) -> tuple[Schedule, ...]:
-    """The schedule with one knob changed, and what must change with it; nothing where that knob
-    does not move by itself."""
-    changes: dict[str, Any] = {name: value}
-    if KNOBS[kind].has_parts:
-        if name in CHUNK_KNOBS and (schedule.order != "chunk" or value == "none"):
-            return ()
-        if name == "tokens":
-            changes["order"] = "union" if value > 1 else "token"
-        if name == "order":
-            changes |= ORDER_MOVES[value]
-        if schedule.order == "chunk" != changes.get("order", "chunk"):
-            default = generic(kind, backend)
-            changes = {**{knob: getattr(default, knob) for knob in CHUNK_KNOBS}, **changes}
-    elif name == "combine":
-        return ()
-    elif name in ("split", "window"):
-        changes = {"split": 0, "window": 0, **changes}
-    return (_with_combine(kind, schedule.replace(**changes)),)

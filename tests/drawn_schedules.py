@@ -13,11 +13,12 @@ from hsa_compiler.schedules.problem import Problem, Target
 
 
 class DrawnSchedules(ConfigStore):
-    """Schedules drawn from `seed`; `tiled`: in union or chunk order, where there are such."""
+    """Schedules drawn from `seed`; of a `kind`, as `sweep_cases` explains them, where there are
+    such."""
 
-    def __init__(self, seed: int, tiled: bool) -> None:
+    def __init__(self, seed: int, kind: str) -> None:
         super().__init__()
-        self._dice, self._tiled = random.Random(seed), tiled
+        self._dice, self._kind = random.Random(seed), kind
 
     def choose(
         self,
@@ -29,8 +30,10 @@ class DrawnSchedules(ConfigStore):
     ) -> Choice:
         """Any schedule that the tuner might measure."""
         found = space.feasible(problem, target.backend, hardware)
-        if self._tiled:
+        if self._kind == "tiled":
             found = tuple(s for s in found if s.order in ("union", "chunk") or s.window) or found
+        if self._kind == "blocks":
+            found = tuple(s for s in found if s.descriptors != "none") or found
         # Orders first: some have many more schedules than others.
         order = self._dice.choice(sorted({s.order for s in found}))
         schedule = self._dice.choice([s for s in found if s.order == order])
@@ -44,7 +47,7 @@ def drawn_schedules(kind: str, seed: int) -> Iterator[None]:
         yield
         return
     before = default_store()
-    set_default_store(DrawnSchedules(seed, kind == "tiled"))
+    set_default_store(DrawnSchedules(seed, kind))
     try:
         yield
     finally:

@@ -38,8 +38,9 @@ class HsaCase:
     dtype: str
     seed: int
     frozen: bool = False  # some inputs, by the seed, want no gradient
-    schedules: str = "chosen"  # by dispatch; "drawn": random ones, by the seed; "tiled": of those
-    # only union order and windows of rows, where a kernel has them
+    # "chosen" by dispatch or "drawn", random ones by the seed; where a kernel has them "tiled", of
+    # union order and windows of rows, or "blocks", of tensor descriptors.
+    schedules: str = "chosen"
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ class AttentionCase:
     dtype: str
     seed: int
     frozen: bool = False  # some inputs, by the seed, want no gradient
-    schedules: str = "chosen"  # by dispatch; "drawn": random ones, by the seed; "tiled": of those
-    # only union order and windows of rows, where a kernel has them
+    # "chosen" by dispatch or "drawn", random ones by the seed; where a kernel has them "tiled", of
+    # union order and windows of rows, or "blocks", of tensor descriptors.
+    schedules: str = "chosen"
 
 
 GROUPS = (1, 2, 3, 4, 16)
@@ -122,7 +124,7 @@ def hsa_cases(draw: st.DrawFn) -> HsaCase:
         dtype=dice.choice(DTYPES),
         seed=dice.randrange(1000),
         frozen=dice.random() < 0.3,
-        schedules=dice.choice(("chosen", "drawn", "tiled")),
+        schedules=dice.choice(("chosen", "drawn", "tiled", "blocks")),
     )
 
 
@@ -156,7 +158,7 @@ def attention_cases(draw: st.DrawFn) -> AttentionCase:
         dtype=dice.choice(DTYPES),
         seed=dice.randrange(1000),
         frozen=dice.random() < 0.3,
-        schedules=dice.choice(("chosen", "drawn", "tiled")),
+        schedules=dice.choice(("chosen", "drawn", "tiled", "blocks")),
     )
 
 
@@ -194,5 +196,9 @@ ATTENTION_EXAMPLES = (
     ),
     AttentionCase(
         1, 5, 2, 1, 2, 2, 64, 16, 2, "one", "kv", False, False, True, 2, (), "all", "fp32", 4
+    ),
+    AttentionCase(
+        1, 13, 0, 0, 2, 8, 64, 16, 3, "kv", "kv", False, False, True, 1, (40, 20, 50),
+        "some", "bf16", 5, schedules="blocks",
     ),
 )  # fmt: skip

@@ -1,8 +1,8 @@
 """Prints tile programs as Triton kernels, and loads them.
 
 The printed file is a plain Python module: a person can open it, step through it under Triton's
-interpreter and profile it. Prefixes carry meaning: ``p_`` pointers, ``i_`` program and loop
-indices, ``o_`` offsets, ``m_`` masks, ``b_`` blocks.
+interpreter and profile it. Prefixes carry meaning: ``p_`` pointers, ``t_`` tensor descriptors,
+``i_`` program and loop indices, ``o_`` offsets, ``m_`` masks, ``b_`` blocks.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class _Printer:
     def text(self) -> str:
         kernel = self.kernel
         names = [scalar.name for scalar in kernel.scalars]
-        params = [f"p_{pointer.name}" for pointer in kernel.pointers] + names
+        params = [f"p_{pointer.name}" for pointer in kernel.pointers]
+        params += [*(f"t_{descriptor.name}" for descriptor in kernel.descriptors), *names]
         signature = textwrap.fill(", ".join(params), 92)
         body = textwrap.indent(signature, "    ")
         head = f"@triton.jit(do_not_specialize={names!r})\n"
@@ -196,12 +197,21 @@ class _Printer:
             "full": lambda: self.full(let),
             "broadcast": lambda: f"tl.broadcast_to({args[0]}, {list(attrs['shape'])})",
             "cumsum": lambda: f"tl.cumsum({args[0]}, axis=0)",
+            "load_block": lambda: self.load_block(let, args),
             "repeat": lambda: self.repeat(let, args[0]),
             "sum_groups": lambda: self.sum_groups(let, args[0]),
         }
         if op not in simple:
             raise TileError(f"the Triton printer does not know the op {op!r}")
         return simple[op]()
+
+    def load_block(self, let: Let, start: list[str]) -> str:
+        descriptor = let.attrs["descriptor"]
+        block = f"t_{descriptor.name}.load([{', '.join(start)}])"
+        if len(start) == 2:
+            return block
+        # Triton takes an operand that was reshaped from registers, not from shared memory.
+        return f"tl.reshape({block}, {list(let.var.shape)})"
 
     def repeat(self, let: Let, x: str) -> str:
         (size,), times = let.var.shape, let.attrs["times"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import logging
 import re
 import sys
 from collections.abc import Mapping
@@ -16,8 +18,12 @@ import torch
 from hsa_compiler.errors import BackendError
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
-from hsa_compiler.tile.ir import Kernel, TileProgram
+from hsa_compiler.tile.ir import Descriptor, Kernel, TileProgram
 
+log = logging.getLogger(__name__)
+
+#: Where the copy engine finds the start of a tensor: at multiples of so many bytes.
+_DESCRIPTOR_ALIGNMENT = 16
 _SIGNATURE = {"fp32": "*fp32", "bf16": "*bf16", "fp16": "*fp16", "i32": "*i32", "i64": "*i64"}
 
 
@@ -51,6 +57,7 @@ class TritonLaunch:
         """Launch over `grid`; tensors by pointer name, scalars by name."""
         triton = import_triton()
         args: list[Any] = [tensors[pointer.name] for pointer in self.kernel.pointers]
+        args += [_describe(d, tensors[d.name]) for d in self.kernel.descriptors]
         args += [scalars[scalar.name] for scalar in self.kernel.scalars]
         try:
             self.function[grid](*args, **self.options)
@@ -61,6 +68,13 @@ class TritonLaunch:
             found = re.search(r"^ptxas .*$", str(error), re.MULTILINE)
             reason = found.group() if found else str(error).splitlines()[0]
             raise IllegalSchedule("ptxas", f"{self.kernel.name}: {reason}") from error
+        except RuntimeError as error:
+            # A pass of Triton that gives up prints its reason and leaves no more than this.
+            if "PassManager::run failed" not in str(error):
+                raise
+            raise IllegalSchedule(
+                "triton", f"{self.kernel.name}: a pass of Triton failed"
+            ) from error
 
 
 def load(
@@ -100,12 +114,40 @@ def compile_ahead(
     compiled = []
     for kernel in program.kernels:
         signature = {f"p_{p.name}": _SIGNATURE[p.dtype] for p in kernel.pointers}
+        for d in kernel.descriptors:
+            signature[f"t_{d.name}"] = f"tensordesc<{d.tensor.dtype}{list(d.block)}>"
         signature |= {scalar.name: "i32" for scalar in kernel.scalars}
         # Tensors are 16-byte aligned, as at run time.
         attrs = {(i,): [["tt.divisibility", 16]] for i in range(len(kernel.pointers))}
         source = ASTSource(getattr(module, kernel.name), signature, {}, attrs)
         compiled.append(triton.compile(source, target=gpu, options=options))
     return compiled
+
+
+def _describe(descriptor: Descriptor, tensor: torch.Tensor) -> Any:
+    """The argument of a descriptor parameter. Made at every launch, in a few microseconds: a cache
+    would have to hold on to the tensor."""
+    from triton.tools.tensor_descriptor import TensorDescriptor
+
+    axes, block = list(descriptor.axes), list(descriptor.block)
+    if tensor.numel() == 0:
+        # There is no address to describe, and nothing will be read.
+        tensor = tensor.new_zeros(axes)
+    if tensor.data_ptr() % _DESCRIPTOR_ALIGNMENT:
+        _note_copy(descriptor.name)
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
+    array = tensor.view(-1, *axes)
+    return TensorDescriptor(array, list(array.shape), list(array.stride()), block)
+
+
+@functools.cache
+def _note_copy(name: str) -> None:
+    log.warning(
+        "%s starts at an address that is no multiple of %d bytes, as tensor descriptors need: it "
+        "is copied at every launch",
+        name,
+        _DESCRIPTOR_ALIGNMENT,
+    )
 
 
 def _options(schedule: Schedule) -> dict[str, int]:

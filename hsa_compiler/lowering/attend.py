@@ -43,8 +43,8 @@ def lower_attend(low: Lowering) -> LoweredGroup:
     rows = tile_rows(b, shape, tokens)
     tiles = ChunkTiles(
         b, shape, keys, values, chunk_start, rows.batch, shape.kv_head(rows.program), dtype
-    )
-    b_q = b.load(q, rows.tile(), rows.mask_tile(), name="b_q").to(dtype)
+    ).in_blocks(low)
+    b_q = rows.load(low, q, "b_q").to(dtype)
     walk = make_walk(low, b, rows, indices)
     kind = _Joint if low.find("fuse_joint") else _Weighted
     kernel = kind(low, b, rows, tiles, walk, b_q)
@@ -146,7 +146,7 @@ class _Weighted(_Attend):
     def loop(self, carry: list[tuple[str, Var]]) -> tuple[Var, ...]:
         low, b, walk, tiles, b_q = self.low, self.b, self.walk, self.tiles, self.b_q
         walk.use_weights(low.operand(b, low.op("fuse"), "weights"))
-        with b.loop(0, walk.steps, name="i_step", carry=carry, stages=low.schedule.stages) as loop:
+        with walk.loop(carry) as loop:
             (b_out,) = loop.carried
             chunk = walk.enter(loop.index)
             b_w = walk.weight()
@@ -172,9 +172,8 @@ class _Joint(_Attend):
         return _running_softmax(self.b, self.rows.shape, self.rows.count, "b_out")
 
     def loop(self, carry: list[tuple[str, Var]]) -> tuple[Var, ...]:
-        b, walk, shape, stages = self.b, self.walk, self.rows.shape, self.low.schedule.stages
-        steps = walk.steps if shape.key_tiles == 1 else walk.steps * shape.key_tiles
-        with b.loop(0, steps, name="i_step", carry=carry, stages=stages) as loop:
+        b, walk, shape = self.b, self.walk, self.rows.shape
+        with walk.loop(carry, shape.key_tiles) as loop:
             step = loop.index
             tile: Var | int = 0 if shape.key_tiles == 1 else step % shape.key_tiles
             chunk = walk.enter(step if shape.key_tiles == 1 else step // shape.key_tiles)

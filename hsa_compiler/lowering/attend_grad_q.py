@@ -52,7 +52,7 @@ class _GradQ:
             rows.batch,
             shape.kv_head(rows.program),
             low.caps.operand(q_value.type.dtype),
-        )
+        ).in_blocks(low)
 
     def load(self, pointer: Pointer, name: str) -> Var:
         """This program's rows of a ``[B, L, Hq, D]`` tensor."""
@@ -62,8 +62,8 @@ class _GradQ:
         b, low, rows, dtype = self.b, self.low, self.rows, self.tiles.dtype
         joint = low.find("fuse_joint_grad")
         d_out = low.operand(b, joint or low.op("fuse_grad_parts"), "d_out")
-        b_q = self.load(low.operand(b, self.op, "q"), "b_q").to(dtype)
-        b_do = self.load(d_out, "b_do")
+        b_q = rows.load(low, low.operand(b, self.op, "q"), "b_q").to(dtype)
+        b_do = rows.load(low, d_out, "b_do")
         joint_rows = self._joint_rows(b_do) if joint else None
         if low.find("merge_local_grad"):
             self.grads.put_local(b, rows, b_do)
@@ -82,8 +82,7 @@ class _GradQ:
             return [("b_dq", zero), *(walk.grad_carry() if written else [])]
 
         def loop(carry: list[tuple[str, Var]]) -> tuple[Var, ...]:
-            stages = low.schedule.stages
-            with b.loop(0, walk.steps, name="i_step", carry=carry, stages=stages) as steps:
+            with walk.loop(carry) as steps:
                 b_dq, *carried = steps.carried
                 chunk = walk.enter(steps.index)
                 if joint_rows is not None:

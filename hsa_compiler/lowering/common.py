@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from hsa_compiler.errors import LoweringError
 from hsa_compiler.ir import Op
+from hsa_compiler.schedules.hardware import has_copy_engine
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.tile.builder import TileBuilder
-from hsa_compiler.tile.ir import Kernel, Pointer, Var, Workspace
+from hsa_compiler.tile.ir import Descriptor, Kernel, Pointer, Var, Workspace
 
 LOG2E = math.log2(math.e)
 LN2 = math.log(2.0)
@@ -29,13 +30,19 @@ class Capabilities:
     min_dot: int
     #: Rows that a program which only adds up holds at once.
     sum_rows: int
+    descriptors: bool = False
 
     @classmethod
     def of(cls, target: Target) -> Capabilities:
         """Triton tiles have power-of-two axes; CPU programs have exact ones and no atomics."""
         if target.backend == "triton":
             return cls(
-                pow2_tiles=True, half_dots=True, shared_atomics=True, min_dot=16, sum_rows=64
+                pow2_tiles=True,
+                half_dots=True,
+                shared_atomics=True,
+                min_dot=16,
+                sum_rows=64,
+                descriptors=has_copy_engine(target.arch),
             )
         return cls(pow2_tiles=False, half_dots=False, shared_atomics=False, min_dot=1, sum_rows=1)
 
@@ -129,6 +136,18 @@ class Lowering:
                 "adds from several programs at once, which this target cannot; use "
                 "combine='buffer' where the kernel has it, else split=0 and window=0",
             )
+
+    def blocks(
+        self, b: TileBuilder, tensor: Pointer, axes: tuple[int, ...], *block: int
+    ) -> Descriptor:
+        """A tensor read in blocks; refused where the target has no copy engine."""
+        if not self.caps.descriptors:
+            raise IllegalSchedule(
+                "target",
+                f"{self.problem.kind} with descriptors={self.schedule.descriptors} needs a GPU of "
+                "sm_90 or newer; allowed here: descriptors='none'",
+            )
+        return b.descriptor(tensor, axes, block)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hsa_compiler.errors import LoweringError
 from hsa_compiler.ir import Op
@@ -17,7 +17,7 @@ from hsa_compiler.lowering.common import (
 )
 from hsa_compiler.schedules.schedule import IllegalSchedule
 from hsa_compiler.tile.builder import TileBuilder
-from hsa_compiler.tile.ir import Pointer, Var
+from hsa_compiler.tile.ir import Descriptor, Pointer, Var
 
 #: Scales that are not larger, or larger, are multiplied into the logits.
 _LEAST_SCALE, _MOST_SCALE = 2.0**-32, 2.0**20
@@ -127,7 +127,8 @@ class AttendShape:
 
 @dataclass(frozen=True)
 class ChunkTiles:
-    """Loads key and value sub-tiles ``[key_tile, D]`` of a chunk."""
+    """Loads key and value sub-tiles ``[key_tile, D]`` of a chunk: element by element, or in one
+    piece where there are `blocks` of the keys and of the values."""
 
     b: TileBuilder
     shape: AttendShape
@@ -137,6 +138,18 @@ class ChunkTiles:
     batch: Var
     kv_head: Var
     dtype: str
+    blocks: tuple[Descriptor, Descriptor] | None = None
+
+    def in_blocks(self, low: Lowering) -> ChunkTiles:
+        """The same, loading as the schedule asks."""
+        if low.schedule.descriptors == "none":
+            return self
+        s, axes = self.shape, (self.shape.kv_heads * self.shape.head_dim,)
+        keys, values = (
+            low.blocks(self.b, tensor, axes, s.key_tile, s.head_dim)
+            for tensor in (self.keys, self.values)
+        )
+        return replace(self, blocks=(keys, values))
 
     def first_token(self, chunk: Var) -> Var:
         """The key token at which a chunk starts."""
@@ -145,12 +158,15 @@ class ChunkTiles:
         return self.b.load(self.chunk_start, chunk, name="chunk_start")
 
     def offsets(self, chunk: Var, tile: Var | int) -> Var:
-        """Element offsets [key_tile, D] of a sub-tile, the same for keys and values."""
+        """Where a sub-tile lies, the same for keys and values: element offsets [key_tile, D], or
+        with `blocks` its first row."""
         b, s = self.b, self.shape
         n_keys = b.scalar("Lkv")
         start = self.first_token(chunk)
         if s.key_tiles > 1:
             start = start + tile * s.key_tile
+        if self.blocks:
+            return self.batch * n_keys + start
         token = (self.batch * n_keys).to("i64") + start
         base = (token * s.kv_heads + self.kv_head) * s.head_dim
         o_key, o_dim = b.arange(s.key_tile, "o_key"), b.arange(s.head_dim, "o_dim")
@@ -158,11 +174,18 @@ class ChunkTiles:
 
     def load_keys(self, offsets: Var) -> Var:
         """The keys at `offsets` as matrix-product operands."""
-        return self.b.load(self.keys, offsets, name="b_k").to(self.dtype)
+        return self._load(0, offsets, "b_k")
 
     def load_values(self, offsets: Var) -> Var:
         """The values at `offsets` as matrix-product operands."""
-        return self.b.load(self.values, offsets, name="b_v").to(self.dtype)
+        return self._load(1, offsets, "b_v")
+
+    def _load(self, which: int, offsets: Var, name: str) -> Var:
+        b = self.b
+        if self.blocks:
+            start = (offsets, self.kv_head * self.shape.head_dim)
+            return b.load_block(self.blocks[which], start, name).to(self.dtype)
+        return b.load((self.keys, self.values)[which], offsets, name=name).to(self.dtype)
 
     def logits(self, queries: Var, keys: Var, tile: Var | int) -> Var:
         """Logits ``[rows, key_tile]`` over `AttendShape.exponent`; a hidden last token gets
@@ -239,6 +262,26 @@ class QueryRows:
         """Offsets [count, D] into a ``[B, L, Hq, D]`` tensor."""
         o_dim = self.b.arange(self.shape.head_dim, "o_dim")
         return (self.per_head() * self.shape.head_dim).as_column + o_dim.as_row
+
+    def load(self, low: Lowering, tensor: Pointer, name: str) -> Var:
+        """These rows of a ``[B, L, Hq, D]`` tensor, in one piece where the schedule asks for it.
+
+        Rows that do not exist are then another batch's, or 0: nothing of them may be stored, and no
+        row may reach another.
+        """
+        b, s = self.b, self.shape
+        if low.schedule.descriptors != "all":
+            return b.load(tensor, self.tile(), self.mask_tile(), name=name)
+        if s.padded_rows != s.rows:
+            raise IllegalSchedule(
+                "descriptors",
+                f"descriptors='all' with {s.rows} query heads a program: a block needs a power of "
+                "two; allowed: 'none', 'keys'",
+            )
+        axes = (s.query_heads, s.head_dim)
+        blocks = low.blocks(b, tensor, axes, self.tokens, s.rows, s.head_dim)
+        token = self.batch * b.scalar("L") + self.first_token
+        return b.load_block(blocks, (token, self.program * s.rows, 0), name)
 
     # -- retrieval rows ---------------------------------------------------------------------------
     def place(self, token: Var) -> Var:

@@ -122,7 +122,8 @@ class Parts:
             b_w = b.where(seen, b.exp2(b_lse - new_m), 0.0, "b_w")
             b_sum = b_sum * rescale.as_column + b_part.to("fp32") * b_w.as_column
             loop.yield_(b_sum, new_m, b_l * rescale + b_w)
-        return b, rows, *loop.carried
+        b_sum, b_m, b_l = loop.carried
+        return b, rows, b_sum, b_m, b_l
 
     def launch(self, b: TileBuilder) -> Kernel:
         """The finished kernel, over all rows."""

@@ -9,15 +9,16 @@ its own just before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from hsa_compiler.lowering.common import Lowering, below, both, count_valid
 from hsa_compiler.lowering.heads import AttendShape, QueryRows
-from hsa_compiler.tile.builder import TileBuilder
+from hsa_compiler.tile.builder import Loop, TileBuilder
 from hsa_compiler.tile.ir import Kernel, Pointer, Size, Var, Workspace
 
 Start = Callable[[], list[tuple[str, Var]]]
-Loop = Callable[[list[tuple[str, Var]]], tuple[Var, ...]]
+Body = Callable[[list[tuple[str, Var]]], tuple[Var, ...]]
 Finish = Callable[..., None]
 
 #: Comparisons of a tile's pairs with each other that `_list_unions` holds at once.
@@ -54,13 +55,19 @@ class OwnSlots:
     def __init__(self, low: Lowering, b: TileBuilder, rows: QueryRows, indices: Pointer) -> None:
         shape = rows.shape
         self.b, self.rows, self.indices = b, rows, indices
+        self.stages = low.schedule.stages
         index_head = shape.index_head(rows.program)
         self.slots = rows.slots(rows.first_token, index_head, shape.index_heads)
         self.steps = count_valid(b, indices, self.slots, shape.top_k, low.caps.pad(shape.top_k))
 
-    def run(self, start: Start, loop: Loop, finish: Finish) -> None:
+    def run(self, start: Start, body: Body, finish: Finish) -> None:
         """Emit the loop from its start values, and the end."""
-        finish(*loop(start()))
+        finish(*body(start()))
+
+    def loop(self, carry: list[tuple[str, Var]], tiles: int = 1) -> AbstractContextManager[Loop]:
+        """The loop over the steps, or over `tiles` sub-tiles of each."""
+        steps = self.steps if tiles == 1 else self.steps * tiles
+        return self.b.loop(0, steps, name="i_step", carry=carry, stages=self.stages)
 
     def use_weights(self, weights: Pointer) -> None:
         """The fusion weights that `weight` reads."""
@@ -119,7 +126,7 @@ class Union:
 
     def __init__(self, low: Lowering, b: TileBuilder, rows: QueryRows, indices: Pointer) -> None:
         shape = rows.shape
-        self.b, self.rows = b, rows
+        self.b, self.rows, self.stages = b, rows, low.schedule.stages
         self.kept = low.caps.pad(shape.top_k)
         lists = UnionLists(shape, rows.tokens)
         index_head = shape.index_head(rows.program)
@@ -131,16 +138,39 @@ class Union:
         slots = self._slots(index_head, shape.index_heads)
         self.b_chosen = b.load(indices, slots, self.mask(), other=-1, name="b_chosen")
 
-    def run(self, start: Start, loop: Loop, finish: Finish) -> None:
+    def run(self, start: Start, body: Body, finish: Finish) -> None:
         """Emit the loop from its start values, and the end; for an empty union the end alone.
 
         Two branches, because the path around a loop that may not run sets the accumulators while
         the last product is in flight: ptxas then runs all products of the loop one by one (C7515).
         """
         with self.b.when(self.steps > 0):
-            finish(*loop(start()))
+            finish(*body(start()))
         with self.b.when(self.steps < 1):
             finish(*(init for _, init in start()))
+
+    @contextmanager
+    def loop(self, carry: list[tuple[str, Var]], tiles: int = 1) -> Iterator[Loop]:
+        """The loop over the steps, or over `tiles` sub-tiles of each.
+
+        With 3 stages or more a chunk's number is loaded one step early and carried: Triton's
+        pipeline then need not wait for it, and issues the chunk's own loads as many steps ahead.
+        """
+        b, stages = self.b, self.stages
+        self._upcoming: Var | None = None
+        if stages < 3 or self.rows.shape.key_tiles > 1:
+            count = self.steps if tiles == 1 else self.steps * tiles
+            with b.loop(0, count, name="i_step", carry=carry, stages=stages) as loop:
+                yield loop
+            return
+        ahead = ("chunk", b.load(self.chunks, self.first, name="chunk"))
+        with b.loop(0, self.steps, name="i_step", carry=[*carry, ahead], stages=stages) as steps:
+            *carried, self._upcoming = steps.carried
+            loop = Loop(steps.index, tuple(carried))
+            yield loop
+            after = b.minimum(steps.index + 1, self.steps - 1)
+            following = b.load(self.chunks, self.first + after, name="chunk")
+            steps.yield_(*loop.yields, following)
 
     def use_weights(self, weights: Pointer) -> None:
         """The fusion weights that `weight` reads."""
@@ -155,7 +185,9 @@ class Union:
     def enter(self, step: Var) -> Var:
         """Begin a step; its chunk."""
         b = self.b
-        chunk = b.load(self.chunks, self.first + step, name="chunk")
+        chunk = self._upcoming
+        if chunk is None:
+            chunk = b.load(self.chunks, self.first + step, name="chunk")
         self.match = b.binary("eq", self.b_chosen, chunk, "b_match")
         self._times: Var | None = None
         return chunk

@@ -16,6 +16,7 @@ from hsa_compiler.tile.ir import (
     REDUCE,
     AtomicAdd,
     Barrier,
+    Descriptor,
     For,
     If,
     Kernel,
@@ -51,6 +52,9 @@ class TileBuilder:
         self.name = name
         self._pointers: dict[str, Pointer] = {}
         self._scalars: dict[str, Scalar] = {}
+        self._descriptors: dict[str, Descriptor] = {}
+        #: Pointers that are read or written, not only declared.
+        self._accessed: set[str] = set()
         self._blocks: list[list[Stmt]] = [[]]
         self._used: dict[str, int] = {}
 
@@ -66,15 +70,29 @@ class TileBuilder:
             self._used[name] = 1
         return Var(name, "i32", (), self)
 
+    def descriptor(
+        self, tensor: Pointer, axes: tuple[int, ...], block: tuple[int, ...]
+    ) -> Descriptor:
+        """Declare (or fetch again) the descriptor parameter ``t_<name>`` of a tensor."""
+        if not axes or len(block) != len(axes) + 1:
+            raise TileError(f"descriptor of {tensor.name}: block {block} of an array [n, *{axes}]")
+        descriptor = Descriptor(tensor, axes, block)
+        found = self._descriptors.setdefault(tensor.name, descriptor)
+        if found != descriptor:
+            raise TileError(f"{tensor.name} is read as {found} and as {descriptor}")
+        return found
+
     def finish(self, grid: Sequence[SizeLike]) -> Kernel:
-        """The finished kernel over `grid`."""
+        """The finished kernel over `grid`; a tensor read in blocks alone is no pointer of it."""
         (body,) = self._blocks
+        blocks_alone = self._descriptors.keys() - self._accessed
         return Kernel(
             self.name,
-            tuple(self._pointers.values()),
+            tuple(p for p in self._pointers.values() if p.name not in blocks_alone),
             tuple(self._scalars.values()),
             tuple(Size.of(g) for g in grid),
             tuple(body),
+            tuple(self._descriptors.values()),
         )
 
     # -- values -------------------------------------------------------------------------------
@@ -105,6 +123,21 @@ class TileBuilder:
         return self._let(
             "load", args, pointer.dtype, offset.shape, hint, pointer=pointer, other=other
         )
+
+    def load_block(
+        self, descriptor: Descriptor, start: Sequence[Operand], name: str | None = None
+    ) -> Var:
+        """Read the block at ``start``, an i32 number for each axis; 0 where the tensor ends."""
+        if self._descriptors.get(descriptor.name) != descriptor:
+            raise TileError(f"{descriptor.name} is no descriptor of {self.name}")
+        if len(start) != len(descriptor.block):
+            raise TileError(f"{descriptor.name} has {len(descriptor.block)} axes, got {len(start)}")
+        for x in start:
+            if isinstance(x, Var) and (x.shape or x.dtype != "i32"):
+                raise TileError(f"start of {descriptor.name} is {x.dtype}{x.shape}, needed i32")
+        hint = name or f"b_{descriptor.name}"
+        dtype, tile = descriptor.tensor.dtype, descriptor.tile
+        return self._let("load_block", tuple(start), dtype, tile, hint, descriptor=descriptor)
 
     def unary(self, op: str, x: Var, name: str | None = None) -> Var:
         """neg, exp2, log2 or abs, element-wise."""
@@ -334,6 +367,7 @@ class TileBuilder:
     def _check_access(self, pointer: Pointer, offset: Var, mask: Var | None) -> None:
         if self._pointers.get(pointer.name) != pointer:
             raise TileError(f"{pointer.name} is not a parameter of {self.name}")
+        self._accessed.add(pointer.name)
         if offset.dtype not in ("i32", "i64"):
             raise TileError(f"offset of {pointer.name} is {offset.dtype}, needed i32 or i64")
         if mask is not None:

@@ -2,6 +2,7 @@
 
     kernel  ::= Kernel(name, params, grid, body)
     param   ::= Pointer(name, dtype)              a flat, contiguous tensor
+              | Descriptor(tensor, axes, block)   the same as an array [n, *axes], read in blocks
               | Scalar(name, Size)                an i32 known at launch, a function of the dims
     stmt    ::= Let(var, op, args, attrs)         var = op(args), assigned once
               | Store(pointer, offset, value, mask)
@@ -10,6 +11,7 @@
               | If(condition, body)               scalar condition, no results
     op      ::= program_id{axis} | arange{size} | full{value}
               | load(offset[, mask]){pointer, other}
+              | load_block(i, ...){descriptor}    the block that starts there, 0 outside the tensor
               | neg exp2 log2 abs (x) | cast{dtype} | bitcast{dtype}
               | add sub mul div floordiv mod minimum maximum and or xor shl shr (x, y)
               | eq ne lt le gt ge (x, y) | where(condition, x, y)
@@ -125,6 +127,28 @@ class Pointer:
 
     name: str
     dtype: str
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """A contiguous tensor seen as an array ``[n, *axes]`` of as many rows as it holds, which a
+    kernel reads in blocks, `block` elements along each axis. A block is a tile of two axes: all but
+    the last, and the last. A back end may leave it to a copy engine.
+    """
+
+    tensor: Pointer
+    axes: tuple[int, ...]
+    block: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The tensor's name."""
+        return self.tensor.name
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Rows and columns of a block."""
+        return math.prod(self.block[:-1]), self.block[-1]
 
 
 @dataclass(frozen=True)
@@ -320,6 +344,7 @@ class Kernel:
     scalars: tuple[Scalar, ...]
     grid: tuple[Size, ...]
     body: tuple[Stmt, ...]
+    descriptors: tuple[Descriptor, ...] = ()
 
 
 @dataclass(frozen=True)

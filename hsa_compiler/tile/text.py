@@ -16,6 +16,7 @@ from typing import Any
 
 from hsa_compiler.tile.ir import (
     AtomicAdd,
+    Descriptor,
     For,
     If,
     Kernel,
@@ -48,10 +49,16 @@ def text(program: TileProgram) -> str:
 def kernel_lines(kernel: Kernel) -> Iterator[str]:
     """The lines of one kernel."""
     params = [f"{p.name}: {p.dtype}*" for p in kernel.pointers]
+    params += [_descriptor(d) for d in kernel.descriptors]
     params += [f"{s.name}: i32 = {s.size}" for s in kernel.scalars]
     grid = ", ".join(map(str, kernel.grid))
     yield f"kernel {kernel.name}({', '.join(params)})  grid ({grid})"
     yield from _block(kernel.body, "  ")
+
+
+def _descriptor(descriptor: Descriptor) -> str:
+    axes = ", ".join(map(str, descriptor.axes))
+    return f"{descriptor.name}: {descriptor.tensor.dtype}[n, {axes}] by {list(descriptor.block)}"
 
 
 def _block(body: Sequence[Stmt], indent: str) -> Iterator[str]:
@@ -112,7 +119,7 @@ def _mask(stmt: Store | AtomicAdd) -> str:
 
 def _attrs(stmt: Let) -> str:
     def show(value: Any) -> str:
-        return value.name if isinstance(value, Pointer) else repr(value)
+        return value.name if isinstance(value, (Pointer, Descriptor)) else repr(value)
 
     parts = [f"{name}={show(value)}" for name, value in stmt.attrs.items()]
     if not parts or stmt.op in ("cast", "bitcast", "broadcast"):

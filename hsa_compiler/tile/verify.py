@@ -24,7 +24,7 @@ def check(program: TileProgram) -> TileProgram:
     """The same program; raises `TileError` naming kernel and variable where a rule is broken."""
     spaces = {space.name for space in program.workspaces}
     for kernel in program.kernels:
-        for pointer in kernel.pointers:
+        for pointer in (*kernel.pointers, *(d.tensor for d in kernel.descriptors)):
             if pointer.name not in program.bindings and pointer.name not in spaces:
                 raise TileError(f"{kernel.name}: pointer {pointer.name} is bound to nothing")
         if not 1 <= len(kernel.grid) <= 3:

@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from hsa_compiler.schedules import space
 from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.moves import neighbours
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.schedules.space import Knob
@@ -57,7 +58,7 @@ class SearchSpace:
             )
 
         def moves(schedule: Schedule) -> tuple[Schedule, ...]:
-            near = space.neighbours(problem.kind, backend, schedule)
+            near = neighbours(problem.kind, backend, schedule)
             return tuple(dict.fromkeys(normal(point) for point in near))
 
         return cls(space.knobs(problem.kind, backend), base, is_legal, moves, normal)

@@ -12,8 +12,9 @@ from hsa_compiler.codegen import triton_build
 from hsa_compiler.compiler import compile_kernel, generate_source, lower_kernel
 from hsa_compiler.errors import BackendError
 from hsa_compiler.schedules.defaults import generic
+from hsa_compiler.schedules.footprint import KernelShape, footprint
 from hsa_compiler.schedules.problem import Target
-from hsa_compiler.schedules.schedule import KERNELS
+from hsa_compiler.schedules.schedule import KERNELS, Schedule
 from tests import problems
 
 HOPPER = Target("triton", "sm_90")
@@ -28,6 +29,10 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "triton"
         ("attend_grad_q.union", {"order": "union", "tokens": 4}),
         ("attend.chunk", {"order": "chunk", "combine": "buffer", "window": 2048}),
         ("attend_grad_q.chunk", {"order": "chunk", "combine": "atomic"}),
+        (
+            "attend_grad_q.descriptors",
+            {"order": "union", "tokens": 4, "stages": 3, "descriptors": "all"},
+        ),
     ],
 )
 def test_generated_source_is_the_golden_one(
@@ -64,6 +69,26 @@ def test_kernels_compile_for_gpus_that_are_not_here(arch: str, tmp_path: Path) -
         if kind == "attend":
             products = any("mma" in kernel.asm["ptx"] for kernel in compiled)
             assert products, "matrix products must use the matrix unit"
+
+
+@pytest.mark.parametrize("descriptors", ["keys", "all"])
+@pytest.mark.parametrize("kind", ["attend", "attend_grad_q"])
+def test_blocks_are_loaded_by_the_copy_engine(kind: str, descriptors: str, tmp_path: Path) -> None:
+    problem, _ = problems.make(kind)
+    schedule = Schedule(order="union", tokens=4, stages=3, descriptors=descriptors)
+    tile = lower_kernel(problem, schedule, HOPPER)
+    path = tmp_path / f"{kind}_{descriptors}.py"
+    path.write_text(generate_source(problem, schedule, HOPPER))
+    *_, compiled = (
+        k
+        for k in triton_build.compile_ahead(path, tile, schedule, HOPPER)
+        if k.metadata.name == kind
+    )
+    ptx = compiled.asm["ptx"]
+    assert "cp.async.bulk.tensor" in ptx
+    assert "wgmma" in ptx
+    held = footprint(KernelShape.of(problem), schedule, "triton")
+    assert held.shared_bytes == pytest.approx(compiled.metadata.shared, rel=0.05)
 
 
 def test_a_process_that_does_not_interpret_refuses_the_interpreter_target() -> None:

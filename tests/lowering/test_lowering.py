@@ -146,6 +146,23 @@ def test_programs_of_a_cpu_cannot_add_into_shared_memory(shared: dict[str, int])
         lower_kernel(problem, schedule, TARGETS[1])
 
 
+@pytest.mark.parametrize("target", [Target("triton", "sm_89"), TARGETS[1]], ids=str)
+@pytest.mark.parametrize("kind", ["attend", "attend_grad_q"])
+def test_targets_without_a_copy_engine_refuse_descriptors(kind: str, target: Target) -> None:
+    problem, _ = problems.make(kind)
+    schedule = generic(kind, target.backend).replace(descriptors="keys")
+    with pytest.raises(IllegalSchedule, match=r"sm_90 or newer.*descriptors='none'") as caught:
+        lower_kernel(problem, schedule, target)
+    assert caught.value.kind == "target"
+
+
+def test_a_block_of_query_rows_has_a_power_of_two_of_heads() -> None:
+    problem, _ = problems.make("attend", query_heads=6)
+    schedule = Schedule(order="union", tokens=4, descriptors="all")
+    with pytest.raises(IllegalSchedule, match=r"6 query heads a program.*'none', 'keys'"):
+        lower_kernel(problem, schedule, TARGETS[0])
+
+
 def test_a_chunk_tile_must_divide_the_chunk() -> None:
     problem, _ = problems.make("attend", chunk=16)
     with pytest.raises(IllegalSchedule, match="does not divide the chunk 16"):
@@ -187,6 +204,37 @@ class TestVerify:
         b.store(b.pointer("out", "i32"), b.program_id(0, "i"), 1)
         with pytest.raises(TileError, match="pointer out is bound to nothing"):
             check(TileProgram((b.finish((1,)),), {}))
+
+    def test_an_unbound_descriptor_is_named(self) -> None:
+        b = TileBuilder("k")
+        blocks = b.descriptor(b.pointer("x", "bf16"), (32,), (16, 32))
+        b.store(b.pointer("out", "bf16"), b.arange(16).as_column, b.load_block(blocks, (0, 0)))
+        with pytest.raises(TileError, match="pointer x is bound to nothing"):
+            check(TileProgram((b.finish((1,)),), {"out": "out"}))
+
+    def test_the_builder_refuses_blocks_that_do_not_fit(self) -> None:
+        b = TileBuilder("k")
+        x = b.pointer("x", "bf16")
+        with pytest.raises(TileError, match="block \\(16,\\)"):
+            b.descriptor(x, (32,), (16,))
+        blocks = b.descriptor(x, (32,), (16, 32))
+        assert b.descriptor(x, (32,), (16, 32)) is blocks
+        with pytest.raises(TileError, match="x is read as"):
+            b.descriptor(x, (32,), (8, 32))
+        with pytest.raises(TileError, match="x has 2 axes, got 1"):
+            b.load_block(blocks, (0,))
+        with pytest.raises(TileError, match="needed i32"):
+            b.load_block(blocks, (b.arange(16), 0))
+        with pytest.raises(TileError, match="no descriptor of other"):
+            TileBuilder("other").load_block(blocks, (0, 0))
+
+    def test_a_tensor_that_is_read_in_blocks_alone_is_no_pointer(self) -> None:
+        b = TileBuilder("k")
+        x, out = b.pointer("x", "bf16"), b.pointer("out", "bf16")
+        b.store(out, b.arange(16).as_column, b.load_block(b.descriptor(x, (32,), (16, 32)), (0, 0)))
+        kernel = b.finish((1,))
+        assert kernel.pointers == (out,)
+        assert [d.name for d in kernel.descriptors] == ["x"]
 
     def test_the_builder_refuses_shapes_and_dtypes_that_do_not_fit(self) -> None:
         b = TileBuilder("k")

@@ -9,6 +9,7 @@ import pytest
 
 from hsa_compiler.schedules import hardware, space
 from hsa_compiler.schedules.defaults import GENERIC, generic
+from hsa_compiler.schedules.moves import neighbours
 from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule, Schedule
 from tests.problems import make
 
@@ -61,7 +62,15 @@ def test_a_legal_default_exists_on_the_smallest_gpu(head_dim: int, chunk: int, d
         ("attend_grad_kv", "triton", {"order": "token"}, "order", "it has: chunk"),
         ("attend", "triton", {"split": 64}, "knob", "split=64 for attend on triton"),
         ("attend", "tvm", {"warps": 8}, "knob", "warps=8 for attend on tvm"),
-        ("attend", "triton", {"persistent": True}, "knob", "persistent=True"),
+        ("weigh", "triton", {"descriptors": "keys"}, "knob", "descriptors='keys' for weigh"),
+        ("attend", "triton", {"descriptors": "keys"}, "descriptors", "with 16 rows of bf16"),
+        (
+            "attend_grad_q",
+            "triton",
+            {"order": "union", "tokens": 8, "warps": 2, "descriptors": "all"},
+            "descriptors",
+            "64 rows of bf16 or fp16 and 4 warps",
+        ),
         ("select", "triton", {"tokens": 1}, "knob", "allowed: 16, 32, 64, 128"),
         ("attend_grad_kv", "triton", {"split": 64}, "combine", "combine='atomic'"),
         ("attend_grad_kv", "triton", {"combine": "atomic"}, "combine", "split=0"),
@@ -85,6 +94,33 @@ def test_illegal_schedules_say_why(
     with pytest.raises(IllegalSchedule, match=text) as caught:
         space.check(problem, base.replace(**knobs), backend)
     assert caught.value.kind == reason
+
+
+def test_descriptors_need_a_copy_engine_and_rows_that_make_a_block() -> None:
+    problem, _ = make("attend")
+    schedule = Schedule(order="union", tokens=4, stages=3, descriptors="all")
+    space.check(problem, schedule, "triton", H100)
+    with pytest.raises(IllegalSchedule, match=r"RTX 4090 .*: needs sm_90 or newer") as caught:
+        space.check(problem, schedule, "triton", RTX4090)
+    assert caught.value.kind == "target"
+    assert all(s.descriptors == "none" for s in space.feasible(problem, "triton", RTX4090))
+    exact, _ = make("attend", dtype="fp32")
+    with pytest.raises(IllegalSchedule, match="64 rows of fp32"):
+        space.check(exact, schedule, "triton", H100)
+    six, _ = make("attend", query_heads=6)
+    wide = schedule.replace(tokens=16)
+    with pytest.raises(IllegalSchedule, match="6 query heads a program") as caught:
+        space.check(six, wide, "triton", H100)
+    assert caught.value.kind == "descriptors"
+    space.check(six, wide.replace(descriptors="keys"), "triton", H100)
+
+
+def test_unions_are_not_prefetched_where_triton_cannot_compile_it() -> None:
+    problem, _ = make("attend_grad_q")
+    schedule = Schedule(order="union", tokens=4, stages=3)
+    space.check(problem, schedule, "triton", H100)
+    with pytest.raises(IllegalSchedule, match="stages=3 on sm_100"):
+        space.check(problem, schedule, "triton", hardware.of_arch("sm_100"))
 
 
 def test_a_program_that_does_not_fit_the_device_is_refused() -> None:
@@ -132,7 +168,7 @@ def test_the_axes_cover_the_feasible_space() -> None:
 
 def test_neighbours_are_one_move_away_and_keep_split_with_combine() -> None:
     start = generic("attend_grad_kv", "triton")
-    moves = space.neighbours("attend_grad_kv", "triton", start)
+    moves = neighbours("attend_grad_kv", "triton", start)
     assert start not in moves
     assert len(set(moves)) == len(moves)
     for move in moves:
@@ -141,6 +177,18 @@ def test_neighbours_are_one_move_away_and_keep_split_with_combine() -> None:
     assert start.replace(warps=8) in moves
     assert start.replace(warps=1) not in moves
     assert start.replace(split=32, combine="atomic") in moves
+
+
+@pytest.mark.parametrize("kind", ["attend", "attend_grad_q"])
+@pytest.mark.parametrize("backend", space.BACKENDS)
+def test_moves_between_orders_take_their_knobs_along(kind: str, backend: str) -> None:
+    start = generic(kind, backend)
+    seen = {start}
+    for _ in range(3):
+        seen |= {move for point in seen for move in neighbours(kind, backend, point)}
+    assert {point.order for point in seen} == {"token", "union", "chunk"}
+    for point in seen:
+        space.check_knobs(kind, point, backend)
 
 
 def test_normal_form_merges_equal_kernels() -> None:

@@ -63,6 +63,28 @@ kernel walk(x: bf16*, out: fp32*, count: i32*, n: i32 = cdiv(L, 16))  grid (L, 2
     )
 
 
+def test_a_block_is_read_at_its_coordinates() -> None:
+    b = TileBuilder("copy")
+    rows = b.descriptor(b.pointer("rows", "fp16"), (4, 8), (2, 4, 8))
+    b_rows = b.load_block(rows, (b.program_id(0, "i_row"), 0, 0))
+    b.store(b.pointer("out", "fp16"), b.arange(8, "o_row").as_column, b_rows)
+    program = TileProgram((b.finish(("L",)),), {"rows": "x", "out": "y"})
+    assert (
+        text(program)
+        == """\
+bind out = y
+bind rows = x
+
+kernel copy(out: fp16*, rows: fp16[n, 4, 8] by [2, 4, 8])  grid (L)
+  i_row: i32 = program_id{axis=0}
+  b_rows: fp16[8, 8] = load_block(i_row, 0, 0){descriptor=rows}
+  o_row: i32[8] = arange{size=8}
+  o_row_1: i32[8, 1] = expand(o_row){axis=1}
+  store out[o_row_1] = b_rows
+"""
+    )
+
+
 def test_equal_programs_give_equal_text() -> None:
     target = Target("tvm", "generic", 2)
     for kind in KERNELS:

@@ -200,7 +200,7 @@ class SilentView:
 
 
 #: Small enough that planning takes no time.
-SHAPE = Shape("probe", L=64, Hq=4, H=2, D=16, S=16, K=4, dtype="fp32", normalize="joint")
+SHAPE = Shape("probe", L=64, Hq=4, H=2, D=16, S=16, K=4, dtype="fp32")
 
 
 def request(folder: Path, **changes: Any) -> Request:
@@ -209,6 +209,7 @@ def request(folder: Path, **changes: Any) -> Request:
         "device": "cpu",
         "shapes": (SHAPE,),
         "kernels": ("attend",),
+        "effort": "standard",  # enough trials for every point
         "storage": str(folder / "journal"),
         "out": folder / "out",
         "bench": "tests.tuner.fakes:SessionBench",

@@ -134,14 +134,14 @@ def test_inputs_that_cannot_be_made_and_a_race_that_crashes(
     assert "exit code 4" in result.message
 
 
-def quick(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    fields = {name: getattr(EFFORTS["quick"], name) for name in Effort.__dataclass_fields__}
-    monkeypatch.setitem(EFFORTS, "quick", Effort(**(fields | changes)))
+def budget(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    fields = {name: getattr(EFFORTS["standard"], name) for name in Effort.__dataclass_fields__}
+    monkeypatch.setitem(EFFORTS, "standard", Effort(**(fields | changes)))
 
 
 def test_a_run_keeps_to_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deeds(monkeypatch, sleep=0.1)
-    quick(monkeypatch, seconds=4.0)
+    budget(monkeypatch, seconds=4.0)
     start = time.monotonic()
     kernels = ("attend", "attend_grad_q", "select")
     outcome = session.run(request(tmp_path, kernels=kernels), SilentView())
@@ -149,7 +149,7 @@ def test_a_run_keeps_to_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert {result.kernel for result in outcome.results} == set(kernels)
     assert all(result.is_written for result in outcome.results)
 
-    quick(monkeypatch, trials=7)
+    budget(monkeypatch, trials=7)
     assert tuned(tmp_path).trials == 7
 
 
@@ -177,7 +177,7 @@ def test_slow_kernels_race_fewer_finalists(tmp_path: Path, monkeypatch: pytest.M
 def test_kernels_without_time_are_skipped_but_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick(monkeypatch, seconds=0.0)
+    budget(monkeypatch, seconds=0.0)
     result = tuned(tmp_path)
     assert result.outcome == "skipped"
     assert "--resume" in result.message

@@ -1,0 +1,56 @@
+"""Moves of a local search: the schedules next to one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hsa_compiler.schedules.defaults import generic
+from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.schedules.space import CHUNK_KNOBS, KNOBS, knobs, with_combine
+
+#: What a search changes beside the order itself when it moves to another one.
+ORDER_MOVES: dict[str, dict[str, Any]] = {
+    "token": {"tokens": 1},
+    "union": {"tokens": 4},
+    "chunk": {"tokens": 1, "combine": "buffer"},
+}
+
+
+def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, ...]:
+    """Schedules one move away: the next value of an ordinal knob, any value of a categorical one.
+
+    `split`, `window` and `combine` move together where they mean nothing without each other; so do
+    the order and the knobs that only one order reads.
+    """
+    moves: list[Schedule] = []
+    for knob in knobs(kind, backend):
+        value = getattr(schedule, knob.name)
+        at = knob.choices.index(value)
+        steps = (at - 1, at + 1) if knob.ordinal else range(len(knob.choices))
+        for step in steps:
+            if 0 <= step < len(knob.choices) and step != at:
+                moves += _moved(kind, backend, schedule, knob.name, knob.choices[step])
+    return tuple(moves)
+
+
+def _moved(
+    kind: str, backend: str, schedule: Schedule, name: str, value: Any
+) -> tuple[Schedule, ...]:
+    """The schedule with one knob changed, and what must change with it; nothing where that knob
+    does not move by itself."""
+    changes: dict[str, Any] = {name: value}
+    if KNOBS[kind].has_parts:
+        if name in CHUNK_KNOBS and (schedule.order != "chunk" or value == "none"):
+            return ()
+        if name == "tokens":
+            changes["order"] = "union" if value > 1 else "token"
+        if name == "order":
+            changes |= ORDER_MOVES[value]
+        if schedule.order == "chunk" != changes.get("order", "chunk"):
+            default = generic(kind, backend)
+            changes = {**{knob: getattr(default, knob) for knob in CHUNK_KNOBS}, **changes}
+    elif name == "combine":
+        return ()
+    elif name in ("split", "window"):
+        changes = {"split": 0, "window": 0, **changes}
+    return (with_combine(kind, schedule.replace(**changes)),)
