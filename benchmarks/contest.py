@@ -7,6 +7,7 @@ Parts that are compared with each other:
     retrieve            scores, top-k and weights
     retrieve_backward   the gradients of the weights
     total               `hsa_attention` from end to end, forward and backward
+    decode              `hsa_decode` from end to end, the cache's length on the device
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from hsa_compiler.benchmarks.work import Work
 from hsa_compiler.errors import HSAError
 from hsa_compiler.tuner.measure import Run
 
-PARTS = ("forward", "backward", "retrieve", "retrieve_backward", "total")
+PARTS = ("forward", "backward", "retrieve", "retrieve_backward", "total", "decode")
+#: Parts that are whole calls, measured eagerly and as CUDA graphs too.
+WHOLE = ("total", "decode")
 OURS = "ours"
 
 
@@ -59,8 +62,7 @@ def parts_of(case: Case) -> tuple[str, ...]:
         found += ("forward", "backward")
     if "retrieval" in case.parts:
         found += ("retrieve", "retrieve_backward")
-    if "total" in case.parts:
-        found += ("total",)
+    found += tuple(part for part in WHOLE if part in case.parts)
     return tuple(part for part in found if case.backward or not part.endswith("backward"))
 
 

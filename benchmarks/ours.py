@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from hsa_compiler import Selection, chunk_attention, hsa_attention, retrieve
+from hsa_compiler import Selection, chunk_attention, hsa_attention, hsa_decode, retrieve
 from hsa_compiler.benchmarks import work
 from hsa_compiler.benchmarks.case import Case, weight_heads
 from hsa_compiler.benchmarks.contest import (
@@ -21,6 +21,7 @@ from hsa_compiler.benchmarks.contest import (
     relative_error,
     without_gradients,
 )
+from hsa_compiler.runtime import calls
 from hsa_compiler.runtime.api import Backend
 from hsa_compiler.runtime.dispatch import Dispatched
 from hsa_compiler.schedules.cost_model import roofline
@@ -29,8 +30,6 @@ from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem
 from hsa_compiler.tuner.measure import Run
 from hsa_compiler.tuner.workload import executables
 
-#: What kernels read at the chosen chunks.
-GATHERED = ("k", "v", "landmarks")
 #: Tokens of the slice on which the outputs are compared with the interpreter in fp32.
 SLICE = 64
 #: Largest normwise error there, by the dtype of the tensors.
@@ -45,6 +44,7 @@ def contestants(case: Case, who: str = OURS, backend: Backend = "auto") -> list[
         "retrieve": (_retrieve, lambda: work.retrieval(case)),
         "retrieve_backward": (_retrieve_backward, lambda: work.retrieval(case, backward=True)),
         "total": (_total, lambda: work.total(case)),
+        "decode": (_decode, lambda: work.total(case)),
     }
     return [
         Contestant(who, part, functools.partial(makers[part][0], case, backend), makers[part][1]())
@@ -120,6 +120,28 @@ def _total(case: Case, backend: Backend) -> Built:
     return Built(both if case.backward else without_gradients(forward))
 
 
+def decode(case: Case, kv_len: Tensor, backend: Backend = "auto") -> Tensor:
+    """The row's last tokens on a full cache of `kv_len` i32[B] tokens, [B,L,Hq,D]."""
+    shape = case.shape
+    return hsa_decode(
+        *(case[name] for name in ("q", "k", "v", "q_slc", "landmarks")),
+        kv_len=kv_len,
+        chunk_size=shape.S,
+        top_k=shape.K,
+        weight_heads=weight_heads(shape),
+        backend=backend,
+    )
+
+
+def _lengths(case: Case) -> Tensor:
+    return torch.full((case.shape.B,), case.shape.Lkv, dtype=torch.int32, device=case.device)
+
+
+def _decode(case: Case, backend: Backend) -> Built:
+    kv_len = _lengths(case)
+    return Built(without_gradients(lambda: decode(case, kv_len, backend)))
+
+
 @dataclass(frozen=True)
 class KernelRun:
     """One kernel launched by itself; its schedule may still give way at the first launch."""
@@ -138,10 +160,18 @@ def kernel_runs(case: Case, hardware: Hardware) -> list[KernelRun]:
     """
     dims, values = case.shape.dims, {name: x.detach() for name, x in case.tensors.items()}
     found: dict[str, KernelRun] = {}
-    for executable in executables(case.shape):
-        needs = {value.name for value in executable.program.inputs}
-        gradient = any(name.startswith("d_") for name in needs)
-        if not needs <= set(values) or (gradient and not case.backward):
+    pending = executables(case.shape, case.backward)
+    while pending:
+        executable = pending.pop(0)
+        needs = {
+            name
+            for name in executable.inputs
+            if executable.needs(name, dims, case.device, "auto", deterministic=False)
+        }
+        if "order" in needs - set(values) and "indices" in values:
+            pending = [calls.invert(), executable, *pending]
+            continue
+        if not needs <= set(values):
             continue
         for step in executable.plan(dims, case.device, "auto", deterministic=False).steps:
             outputs = {
@@ -161,15 +191,7 @@ def _floor_seconds(case: Case, problem: Problem, hardware: Hardware) -> float:
     """The roofline of one kernel, which reads only the chunks that were chosen."""
     names = problem.group.program.dim_names()
     sizes = {name: case.shape.dims[name] for name in DYNAMIC_DIMS if name in names}
-    floor = roofline(problem, sizes, hardware)
-    skipped = 0.0
-    for value in problem.group.program.inputs:
-        # Retrieval itself scores every landmark.
-        if value.name in GATHERED and problem.kind != "select":
-            tensor = case[value.name]
-            skipped += tensor.numel() * tensor.itemsize - work.gathered(case, value.name)
-    todo = work.Work(floor.flops, floor.bytes - skipped)
-    return todo.floor_seconds(hardware, case.shape.dtype)
+    return roofline(problem, sizes, hardware).seconds
 
 
 def errors(case: Case) -> dict[str, float]:
@@ -183,6 +205,8 @@ def errors(case: Case) -> dict[str, float]:
         found |= _attention_errors(case)
     if "retrieval" in case.parts:
         found["weights"] = _weights_error(case)
+    if "decode" in case.parts:
+        found["decode"] = _decode_error(case)
     return found
 
 
@@ -228,21 +252,45 @@ def _sliced(case: Case, at: Tensor) -> dict[str, Tensor]:
     return tensors
 
 
-def _weights_error(case: Case) -> float:
+def _decode_error(case: Case) -> float:
     shape = case.shape
-    tokens = min(SLICE, shape.L)
+    with torch.no_grad():
+        chosen = _chosen_in_fp32(case, shape.L)
+        assert chosen.weights is not None
+        tensors = {"indices": chosen.indices, "weights": chosen.weights}
+        tokens = torch.arange(shape.L, device=case.device)
+        small = _sliced(replace(case, tensors={**case.tensors, **tensors}), tokens)
+        expected = chunk_attention(
+            small["q"],
+            small["k"],
+            small["v"],
+            Selection(small["indices"], small["weights"]),
+            chunk_size=shape.S,
+            backend="reference",
+        )
+        return relative_error(decode(case, _lengths(case)), expected)
+
+
+def _chosen_in_fp32(case: Case, tokens: int) -> Selection:
+    """What the interpreter retrieves for the row's last tokens."""
+    shape = case.shape
+    return retrieve(
+        case["q_slc"][:, -tokens:].float(),
+        case["landmarks"].float(),
+        chunk_size=shape.S,
+        top_k=shape.K,
+        kv_heads=shape.H,
+        weight_heads=weight_heads(shape),
+        q_offset=shape.Lkv - tokens,
+        backend="reference",
+    )
+
+
+def _weights_error(case: Case) -> float:
+    tokens = min(SLICE, case.shape.L)
     with torch.no_grad():
         ours = choose(case).weights
-        expected = retrieve(
-            case["q_slc"][:, -tokens:].float(),
-            case["landmarks"].float(),
-            chunk_size=shape.S,
-            top_k=shape.K,
-            kv_heads=shape.H,
-            weight_heads=weight_heads(shape),
-            q_offset=shape.Lkv - tokens,
-            backend="reference",
-        ).weights
+        expected = _chosen_in_fp32(case, tokens).weights
     assert ours is not None
     assert expected is not None
     # Chunks of equal score, to rounding, may stand for each other: their weights are equal then.

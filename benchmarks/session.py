@@ -18,7 +18,14 @@ import torch
 
 from hsa_compiler.benchmarks import ours, outside, work
 from hsa_compiler.benchmarks.case import Case, make_case
-from hsa_compiler.benchmarks.contest import OURS, PARTS, CannotRun, Contestant, NotOffered
+from hsa_compiler.benchmarks.contest import (
+    OURS,
+    PARTS,
+    WHOLE,
+    CannotRun,
+    Contestant,
+    NotOffered,
+)
 from hsa_compiler.benchmarks.peers import Peer
 from hsa_compiler.benchmarks.results import (
     Check,
@@ -234,7 +241,7 @@ class _Session:
         if self._device.type == "cpu":
             return {"eager": runs}
         modes = {"device": runs}
-        if part == "total":
+        if part in WHOLE:
             modes["eager"] = runs
             graphs: dict[str, Run] = {}
             for name, call in runs.items():

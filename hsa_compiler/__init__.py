@@ -21,6 +21,7 @@ _PUBLIC = {
     "retrieve": "hsa_compiler.runtime.api",
     "chunk_attention": "hsa_compiler.runtime.api",
     "Selection": "hsa_compiler.runtime.api",
+    "hsa_decode": "hsa_compiler.runtime.decode",
     "explain": "hsa_compiler.runtime.explain",
     "HSAError": "hsa_compiler.errors",
 }
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hsa_compiler.runtime.api import chunk_attention as chunk_attention
     from hsa_compiler.runtime.api import hsa_attention as hsa_attention
     from hsa_compiler.runtime.api import retrieve as retrieve
+    from hsa_compiler.runtime.decode import hsa_decode as hsa_decode
     from hsa_compiler.runtime.explain import explain as explain
 
 

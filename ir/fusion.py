@@ -11,17 +11,22 @@ and an input here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .core import KernelGroup, Op, Program, Value, prune
 from .errors import IRError
 from .spec import GROUP_KINDS
 from .verifier import verify
 
 
-def fuse_groups(program: Program) -> tuple[KernelGroup, ...]:
+def fuse_groups(
+    program: Program, merged: Mapping[str, str] | None = None
+) -> tuple[KernelGroup, ...]:
     """The kernels of a program in the order in which they run.
 
-    Each group's program is complete: its inputs are those of the whole program and outputs of
-    earlier groups, by the same names. Raises IRError for an op that fits no group.
+    `merged` names kernels whose ops join an earlier one: {"weigh": "select"} makes retrieval one
+    group. Each group's program is complete: its inputs are those of the whole program and outputs
+    of earlier groups, by the same names. Raises IRError for an op that fits no group.
     """
     program = prune(verify(program))
     producer = {value.name: op for op in program.ops for value in op.results}
@@ -32,7 +37,11 @@ def fuse_groups(program: Program) -> tuple[KernelGroup, ...]:
                 f"op {op.kind}: fits no kernel: its result {value.name} is an output "
                 "of the program, and is never stored"
             )
-    members = {kind: [op for op in program.ops if op.spec.group == kind] for kind in GROUP_KINDS}
+    home = {kind: (merged or {}).get(kind, kind) for kind in GROUP_KINDS}
+    members: dict[str, list[Op]] = {
+        kind: [op for op in program.ops if op.spec.group and home[op.spec.group] == kind]
+        for kind in GROUP_KINDS
+    }
     for kind, ops in members.items():
         counted = [op.kind for op in ops if op.kind != "add"]
         for op_kind in counted:
@@ -50,7 +59,9 @@ def fuse_groups(program: Program) -> tuple[KernelGroup, ...]:
     bodies = {
         kind: _with_recomputed(ops, program, recomputed) for kind, ops in members.items() if ops
     }
-    return tuple(KernelGroup(kind, _group_program(kind, bodies, program)) for kind in bodies)
+    return tuple(
+        KernelGroup(kind, _group_program(kind, members[kind], bodies, program)) for kind in bodies
+    )
 
 
 def _with_recomputed(ops: list[Op], program: Program, recomputed: list[Op]) -> list[Op]:
@@ -64,7 +75,9 @@ def _with_recomputed(ops: list[Op], program: Program, recomputed: list[Op]) -> l
     return [op for op in program.ops if op in found]
 
 
-def _group_program(kind: str, bodies: dict[str, list[Op]], program: Program) -> Program:
+def _group_program(
+    kind: str, own: list[Op], bodies: dict[str, list[Op]], program: Program
+) -> Program:
     ops = bodies[kind]
     made = {value.name for op in ops for value in op.results}
     read_elsewhere = {
@@ -75,9 +88,7 @@ def _group_program(kind: str, bodies: dict[str, list[Op]], program: Program) -> 
         for _, value in op.operands
     }
     wanted = read_elsewhere | {value.name for value in program.outputs}
-    outputs = [
-        value for op in ops if op.spec.group == kind for value in op.results if value.name in wanted
-    ]
+    outputs = [value for op in own for value in op.results if value.name in wanted]
     inputs: dict[str, Value] = {
         value.name: value for op in ops for _, value in op.operands if value.name not in made
     }

@@ -9,6 +9,8 @@ Inputs keep these names in every program, so that equal kernels of different met
     order i32[B,Hi,R*K]   offsets i32[B,Hi,C+1]   chunk_start i32[C]
     local_out T[B,L,Hq,D]   local_weight fp32[B,R,Hw]
     (joint softmax) local_lse fp32[B,L,Hq]
+    (decoding) kv_len i32[B]   block_table i32[B,N]
+    (paged) k, v T[P,Zk,H,D]   landmarks T[P,Zc,Hm,Dr]
 """
 
 from __future__ import annotations
@@ -41,6 +43,15 @@ class RetrieveOptions:
     force_last: int = 0
     inverse: bool = False
     dtype: str = "bf16"
+
+
+@dataclass(frozen=True)
+class CacheOptions:
+    """How a decoding step sees its cache: visibility from `kv_len` (`interval` in the op table;
+    `window` 0 is none), and, `paged`, rows that a block table names."""
+
+    window: int = 0
+    paged: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,14 +132,38 @@ def hsa_program(
     return b.finish(*_attend(b, attention, selection), *selection.values())
 
 
-def _retrieve(b: Builder, o: RetrieveOptions) -> dict[str, Value]:
+def decode_program(
+    retrieve: RetrieveOptions, attention: AttentionOptions, cache: CacheOptions
+) -> Program:
+    """One decoding step: `hsa_program` on a cache. Output: out."""
+    if retrieve.normalize is None or attention.joint or attention.packed:
+        raise IRError("program decode: expected external weights and no packed sequences")
+    b = Builder("decode")
+    selection = _retrieve(b, retrieve, cache, attention.chunk)
+    return b.finish(*_attend(b, attention, selection, cache))
+
+
+def _memory(b: Builder, name: str, dtype: str, dims: str, cache: CacheOptions | None) -> Value:
+    """An input with rows along its second axis; in pages where the cache is paged."""
+    if cache is None or not cache.paged:
+        return b.input(name, dtype, dims)
+    rows, heads, size = dims.split()[1:]
+    pool = b.input(name, dtype, f"P {'Zc' if rows == 'C' else 'Zk'} {heads} {size}")
+    known = next((value for value in b.inputs if value.name == "block_table"), None)
+    table = known or b.input("block_table", "i32", "B N")
+    return b.emit("page", pool=pool, table=table, dims={"M": rows}, names={"rows": f"all_{name}"})
+
+
+def _retrieve(
+    b: Builder, o: RetrieveOptions, cache: CacheOptions | None = None, chunk: int = 0
+) -> dict[str, Value]:
     if o.normalize is None and o.rank_scale:
         raise IRError(
             f"program {b.name}: expected no rank_scale without a normalization, "
             "given rank_scale=True with normalize=None"
         )
     q = b.input("q_slc", o.dtype, "B R Hr Dr")
-    landmarks = b.input("landmarks", o.dtype, "B C Hm Dr")
+    landmarks = _memory(b, "landmarks", o.dtype, "B C Hm Dr", cache)
     scores = b.emit(
         "score",
         q=q,
@@ -136,11 +171,16 @@ def _retrieve(b: Builder, o: RetrieveOptions) -> dict[str, Value]:
         scale=o.scale,
         bias=b.input("chunk_bias", "fp32", "B C Hm") if o.bias else None,
     )
+    if cache is None:
+        lo, hi = b.input("lo", "i32", "B R"), b.input("hi", "i32", "B R")
+    else:
+        kv_len = b.input("kv_len", "i32", "B")
+        lo, hi = b.op("interval", kv_len=kv_len, chunk=chunk, window=cache.window).results
     indices = b.emit(
         "select",
         scores=scores,
-        lo=b.input("lo", "i32", "B R"),
-        hi=b.input("hi", "i32", "B R"),
+        lo=lo,
+        hi=hi,
         seed=b.input("seed", "i32", "1") if o.noise else None,
         row_lse=b.input("row_lse", "fp32", "B R Hr") if o.row_lse else None,
         k=o.top_k,
@@ -167,15 +207,20 @@ def _invert(b: Builder, indices: Value) -> dict[str, Value]:
     return _by_name(b.op("invert_index", indices=indices, dims={"C": "C"}))
 
 
-def _attend(b: Builder, o: AttentionOptions, given: dict[str, Value]) -> list[Value]:
+def _attend(
+    b: Builder,
+    o: AttentionOptions,
+    given: dict[str, Value],
+    cache: CacheOptions | None = None,
+) -> list[Value]:
     def value(name: str, dtype: str, dims: str) -> Value:
         return given[name] if name in given else b.input(name, dtype, dims)
 
     attend = b.op(
         "attend",
         q=b.input("q", o.dtype, "B L Hq D"),
-        k=b.input("k", o.dtype, "B Lkv H D"),
-        v=b.input("v", o.dtype, "B Lkv H D"),
+        k=_memory(b, "k", o.dtype, "B Lkv H D", cache),
+        v=_memory(b, "v", o.dtype, "B Lkv H D", cache),
         indices=value("indices", "i32", "B R Hi K"),
         chunk_start=b.input("chunk_start", "i32", "C") if o.packed else None,
         order=value("order", "i32", "B Hi R*K") if o.inverse else None,

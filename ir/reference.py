@@ -90,6 +90,27 @@ def share(lse: Tensor, total: Tensor) -> Tensor:
     return torch.exp(lse - total.masked_fill(total == -torch.inf, 0))
 
 
+# ---------------------------------------------------------------------- visibility, memory
+@computes("interval")
+def _interval(c: Call) -> tuple[Tensor, Tensor]:
+    kv_len, rows = c["kv_len"], c.shape("lo")[1]
+    position = kv_len.long()[:, None] - rows + torch.arange(rows, device=kv_len.device)
+    chunk, window = c.number("chunk"), c.number("window")
+    hi = position.clamp(min=0) // chunk
+    if window:
+        outside = torch.div(position - window, chunk, rounding_mode="floor") + 1
+        hi = torch.minimum(hi, outside.clamp(min=0))
+    return torch.zeros_like(hi, dtype=torch.int32), hi.to(torch.int32)
+
+
+@computes("page")
+def _page(c: Call) -> Tensor:
+    pool, table = c["pool"], c["table"]
+    # What an entry out of range names is never read; here it must be some page.
+    pages = pool[table.long().clamp(0, pool.shape[0] - 1)]
+    return pages.flatten(1, 2)
+
+
 # ------------------------------------------------------------------------------ retrieval
 @computes("score")
 def _score(c: Call) -> Tensor:

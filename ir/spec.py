@@ -126,6 +126,29 @@ def _check_local(operands: Collection[str], attrs: Mapping[str, Scalar]) -> str 
     return None
 
 
+# ------------------------------------------------------------------------- visibility, memory
+_op(
+    "interval",
+    "kv_len: i32[B]",
+    "lo: i32[B,R]; hi: i32[B,R]",
+    """The visible chunks of the last R of kv_len tokens: row r has position t = kv_len - R + r.
+
+    lo = 0; hi = max(t, 0) // chunk, with a window > 0 at most max((t - window) // chunk + 1, 0).
+    kv_len is read where the kernel runs, so that one captured launch serves a growing cache.""",
+    attrs={"chunk": Attr(int, least=1), "window": Attr(int, 0, least=0)},
+    group=None,
+)
+
+_op(
+    "page",
+    "pool: T[P,Z,H,D]; table: i32[B,N]",
+    "rows: T[B,M,H,D]",
+    """Rows that lie in pages: row m of b is pool[table[b, m // Z], m % Z]; M = N * Z.
+
+    Never stored: kernels look addresses up in the table. Entries out of range must not be read.""",
+    group=None,
+)
+
 # ------------------------------------------------------------------------------- retrieval
 _op(
     "score",

@@ -27,6 +27,7 @@ from hsa_compiler.errors import InputError
 from hsa_compiler.model.cache import Cache
 from hsa_compiler.model.config import HSAConfig
 from hsa_compiler.runtime.api import hsa_attention
+from hsa_compiler.runtime.decode import MAX_TOKENS, hsa_decode
 
 
 class RMSNorm(nn.Module):
@@ -143,6 +144,7 @@ class Step(NamedTuple):
     start: int  # position of the first token
     cache: Cache | None
     memory: Memory | None  # None: no chunk is full yet, HSA layers retrieve exact zeros
+    kv_len: Tensor | None  # i32[B] on a cache and few tokens, which HSA layers decode
 
 
 class WindowSublayer(nn.Module):
@@ -271,22 +273,27 @@ class HSALayer(nn.Module):
         y = x
         if memory is not None:
             q = self.q_norm(self.q(self.norm(x)).unflatten(-1, (c.heads, c.head_dim)))
-            o = hsa_attention(
+            tensors = (
                 q,
                 memory.k.to(q.dtype),
                 memory.v.to(q.dtype),
                 q_slc.unflatten(-1, (c.retrieval_heads, c.retrieval_dim)).to(q.dtype),
                 memory.landmarks.to(q.dtype),
-                chunk_size=c.chunk_size,
-                top_k=c.top_k,
-                normalize=c.normalize,
-                weight_heads=c.weight_heads,
-                rank_scale=self.rank_scale,
-                window=c.window if c.window_aware else None,
-                q_offset=step.start,
-                deterministic=c.deterministic,
-                backend=c.attention_backend,
             )
+            options: dict[str, Any] = {
+                "chunk_size": c.chunk_size,
+                "top_k": c.top_k,
+                "normalize": c.normalize,
+                "weight_heads": c.weight_heads,
+                "rank_scale": self.rank_scale,
+                "window": c.window if c.window_aware else None,
+                "backend": c.attention_backend,
+            }
+            if step.kv_len is None:
+                options |= {"q_offset": step.start, "deterministic": c.deterministic}
+                o = hsa_attention(*tensors, **options)
+            else:
+                o = hsa_decode(*tensors, kv_len=step.kv_len, **options)
             assert isinstance(o, Tensor)
             y = x + self.out(o.flatten(-2))
         out: Tensor = (x if c.bypass_residual else y) + self.mlp(y)
@@ -365,7 +372,11 @@ class HSAUltraLong(nn.Module):
         past = min(start, c.window)
         x = self.embedding(tokens)
         rope = Rope.at(start, length, c.head_dim, c.rope_theta, x)
-        step = Step(rope, band_mask(length, past, c.window, x.device), start, cache, None)
+        mask = band_mask(length, past, c.window, x.device)
+        kv_len = None
+        if cache is not None and length <= MAX_TOKENS:
+            kv_len = x.new_full((x.shape[0],), start + length, dtype=torch.int32)
+        step = Step(rope, mask, start, cache, None, kv_len)
 
         for block in self.lower:
             x = self._run(block, x, step)

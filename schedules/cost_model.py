@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hsa_compiler.ir.dims import evaluate
-from hsa_compiler.schedules import space
+from hsa_compiler.schedules import space, split
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.footprint import BYTES, KernelShape, chunk_count, footprint
 from hsa_compiler.schedules.hardware import Hardware
-from hsa_compiler.schedules.parts import PARTS_OVERLAP_LOSS, part_times
+from hsa_compiler.schedules.partials import PARTIALS_OVERLAP_LOSS, partial_times
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.rates import (
     ATTEND_PRODUCTS,
@@ -50,7 +50,8 @@ TOP_K_OPS = 24.0
 class Prediction:
     """The predicted seconds of one launch and which resource binds it.
 
-    `bound` is ``"compute"``, ``"dram"``, ``"l2"`` or ``"launch"``; `resident` the programs a
+    `bound` is ``"compute"``, ``"dram"``, ``"l2"`` or ``"launch"`` (its start, or the steps of one
+    program, which wait for each other); `resident` the programs a
     multiprocessor holds at once.
     """
 
@@ -93,10 +94,17 @@ def work(problem: Problem, sizes: Mapping[str, int]) -> Work:
     program = problem.group.program
     # Kernels of rows find their chunks by the indices, or by their inverse index: not by both.
     unread = ("order", "offsets") if shape.kind in ("attend", "attend_grad_q") else ()
+    # What is read at chosen chunks alone, and the most elements of it that the slots name.
+    each = shape.chunk * shape.head_dim * shape.programs
+    gathered = {"k": each, "v": each}
+    if shape.kind != "select":
+        gathered["landmarks"] = shape.retrieval_dim * shape.score_heads
     for value in (*program.inputs, *program.outputs):
         if value.name in unread:
             continue
-        count = math.prod(evaluate(dim, dims) for dim in value.type.shape)
+        count = float(math.prod(evaluate(dim, dims) for dim in value.type.shape))
+        if value.name in gathered:
+            count = min(count, tokens * slots * gathered[value.name])
         moved += count * BYTES[value.type.dtype]
     if shape.kind in ATTEND_PRODUCTS:
         heads = shape.programs * shape.row_group
@@ -104,8 +112,8 @@ def work(problem: Problem, sizes: Mapping[str, int]) -> Work:
         return Work(tokens * heads * slots * per_slot, moved, tokens * slots, tokens)
     retrieval = 2.0 * rows * shape.score_heads * shape.retrieval_dim
     if shape.kind == "select":
-        # A causal call sees half of the chunks on average.
-        return Work(retrieval * max(chunks / 2, 1), moved, rows * slots, rows)
+        seen = split.visible_chunks(sizes.get("R", 1), chunks)
+        return Work(retrieval * seen, moved, rows * slots, rows)
     if shape.kind == "invert_index":
         return Work(0.0, moved, rows * slots, rows)
     return Work(retrieval * slots, moved, rows * slots, rows)
@@ -177,18 +185,27 @@ def predict(
         "l2": l2_bytes / (hardware.l2_bandwidth * reach),
         "launch": hardware.launch_seconds,
     }
-    if hardware.kind == "cuda" and call.has_parts:
-        parts = part_times(call, held, flops, programs, resident, hardware)
+    if hardware.kind == "cuda" and shape.kind == "select" and schedule.parts:
+        times = {"dram": split.select_seconds(call, held, resident, hardware)}
+    elif hardware.kind == "cuda" and call.has_partials:
+        parts = partial_times(call, held, flops, programs, resident, hardware)
         times |= {"compute": parts.compute, "l2": parts.l2, "dram": parts.dram}
-        lost, around = PARTS_OVERLAP_LOSS, parts.around
+        lost, around = PARTIALS_OVERLAP_LOSS, parts.around
     elif hardware.kind == "cuda" and shape.kind in ATTEND_PRODUCTS:
         times["compute"] = attend_seconds(call, held, flops, programs, resident, hardware)
         lost = ATTEND_OVERLAP_LOSS
     else:
         times["compute"] = flops / rate + scores * TOP_K_OPS / hardware.fp32_rate
+    if hardware.kind == "cuda" and "launch" in times:
+        walked = todo.slots / max(todo.rows, 1.0) * union_share(call)
+        times["launch"] = max(times["launch"], split.chain_seconds(call, walked))
     bound = max(times, key=lambda name: times[name])
     # The others overlap with the binding one, but never wholly.
     seconds = times[bound] + lost * (sum(times.values()) - times[bound]) + around
+    if hardware.kind != "cuda" and shape.kind == "select" and schedule.parts:
+        seconds += split.cpu_choose_seconds(call, hardware)
+    if shape.kind == "attend" and schedule.parts:
+        seconds += split.combine_seconds(call, shape.programs * shape.row_group, hardware)
     return Prediction(
         schedule, seconds, bound, flops, dram_bytes, l2_bytes, held.shared_bytes, resident
     )

@@ -23,6 +23,8 @@ MAX_REGISTERS = 255
 MIN_ROWS = 16
 #: The most pairs of a tile whose union is listed: they are all compared with each other.
 MAX_UNION_PAIRS = 2048
+#: The most chunks of a row that a split selection puts in order: they are all compared too.
+MAX_RANKED = 512
 #: Rows from which Hopper's tensor cores read both operands from shared memory.
 WGMMA_ROWS = 64
 #: Warps that such an instruction takes.
@@ -229,6 +231,11 @@ def _tiles(shape: KernelShape, schedule: Schedule) -> tuple[int, int, int]:
     if shape.kind == "select":
         # 64-bit candidates: the best so far, and a block's scores becoming candidates.
         rows, block = schedule.tokens, max(schedule.chunk_block, power_of_two(top_k))
+        if schedule.parts:
+            # Nothing is kept from block to block; one row's products are held until summed.
+            block = schedule.chunk_block
+            scores = rows * 4 * block + (block * dims if rows == 1 else 0)
+            return rows, scores, (rows + block) * dims * width
         held = rows * (2 * power_of_two(top_k) + 3 * block)
         return rows, held, (rows + block) * dims * width
     if shape.kind in ("weigh", "weigh_grad"):
@@ -293,8 +300,8 @@ def check_resources(
     """Refuse sub-tiles that do not divide the chunk and programs that do not fit the device.
 
     Raises:
-        IllegalSchedule: kind ``"order"``, ``"combine"``, ``"chunk_tile"``, ``"tokens"``,
-            ``"descriptors"``, ``"target"``, ``"shared_memory"`` or ``"registers"``.
+        IllegalSchedule: kind ``"order"``, ``"combine"``, ``"chunk_tile"``, ``"parts"``,
+            ``"tokens"``, ``"descriptors"``, ``"target"``, ``"shared_memory"`` or ``"registers"``.
     """
     shape = KernelShape.of(problem)
     if schedule.descriptors != "none":
@@ -308,6 +315,12 @@ def check_resources(
         )
     if shape.kind in ("attend", "attend_grad_q") and schedule.order == "chunk":
         _check_chunk_order(shape, schedule)
+    if shape.kind == "select" and schedule.parts and shape.top_k > MAX_RANKED:
+        raise IllegalSchedule(
+            "parts",
+            f"parts={schedule.parts} with top-k {shape.top_k}: at most {MAX_RANKED} chunks a row "
+            "are ranked; use parts=0",
+        )
     pairs = schedule.tokens * shape.top_k
     if schedule.order == "union" and pairs > MAX_UNION_PAIRS:
         raise IllegalSchedule(

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from hsa_compiler.schedules.defaults import generic
+from hsa_compiler.schedules.footprint import MIN_ROWS
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.schedules.space import CHUNK_KNOBS, KNOBS, knobs, with_combine
 
 #: What a search changes beside the order itself when it moves to another one.
 ORDER_MOVES: dict[str, dict[str, Any]] = {
     "token": {"tokens": 1},
-    "union": {"tokens": 4},
-    "chunk": {"tokens": 1, "combine": "buffer"},
+    "union": {"tokens": 4, "parts": 0},
+    "chunk": {"tokens": 1, "parts": 0, "combine": "buffer", "descriptors": "none"},
 }
+#: The same where programs begin to share a token's chunks.
+PARTS_MOVE: dict[str, Any] = {"order": "token", "tokens": 1, "descriptors": "none"}
 
 
 def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, ...]:
@@ -39,18 +42,24 @@ def _moved(
     """The schedule with one knob changed, and what must change with it; nothing where that knob
     does not move by itself."""
     changes: dict[str, Any] = {name: value}
-    if KNOBS[kind].has_parts:
+    if KNOBS[kind].has_partials:
         if name in CHUNK_KNOBS and (schedule.order != "chunk" or value == "none"):
+            return ()
+        if name == "descriptors" and (schedule.parts or schedule.order == "chunk"):
             return ()
         if name == "tokens":
             changes["order"] = "union" if value > 1 else "token"
-        if name == "order":
-            changes |= ORDER_MOVES[value]
+        if name == "parts" and value:
+            changes |= PARTS_MOVE
+        if "order" in changes and name != "parts":
+            changes = {**ORDER_MOVES[changes["order"]], **changes}
         if schedule.order == "chunk" != changes.get("order", "chunk"):
             default = generic(kind, backend)
             changes = {**{knob: getattr(default, knob) for knob in CHUNK_KNOBS}, **changes}
     elif name == "combine":
         return ()
+    elif name == "parts" and not value:
+        changes["tokens"] = max(schedule.tokens, MIN_ROWS)
     elif name in ("split", "window"):
         changes = {"split": 0, "window": 0, **changes}
     return (with_combine(kind, schedule.replace(**changes)),)

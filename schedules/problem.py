@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hsa_compiler.ir import KernelGroup
 
 #: Dims that stay run-time arguments of a kernel; every other dim is compiled in.
-DYNAMIC_DIMS = ("B", "L", "Lkv", "C", "R")
+DYNAMIC_DIMS = ("B", "L", "Lkv", "C", "R", "P", "N")
 
 
 @dataclass(frozen=True)

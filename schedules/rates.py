@@ -109,7 +109,7 @@ def attend_seconds(
         seconds *= SPLIT_KEYS_COST
     if shape.key_tiles(schedule) > 1:
         seconds /= SUB_TILE_RATE
-    if schedule.stages == 1 and not call.has_parts:
+    if schedule.stages == 1 and not call.has_partials:
         seconds *= UNPREFETCHED_COST
     elif prefetches(shape, schedule):
         seconds *= PREFETCH_GAIN
@@ -189,10 +189,10 @@ def cpu_reach(
         rate *= full if schedule.lanes == "rows" else COLS_RATE
         # A core needs about eight independent sums to hide the latency of its multiply-adds.
         rate *= math.sqrt(min(1.0, schedule.unroll / 8))
-        has_parts = schedule.order == "chunk" and shape.kind != "attend_grad_kv"
-        if has_parts:
+        has_partials = schedule.order == "chunk" and shape.kind != "attend_grad_kv"
+        if has_partials:
             rate *= CPU_PARTS_RATE
-        if (shape.kind == "select" or has_parts) and 4 * held.live > CPU_L1_BYTES:
+        if (shape.kind == "select" or has_partials) and 4 * held.live > CPU_L1_BYTES:
             rate *= 0.7
     else:
         # Short loops over dims cost their starts and their sums over lanes.

@@ -70,6 +70,18 @@ class Schedule:
         (0, 32, 64, 128, 256, 512, 1024),
         "pairs per program in chunk order; 0 = one program walks a chunk's whole list",
     )
+    parts: int = _knob(
+        0,
+        (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+        "programs that share the chunks which a tile of rows scores, or those which a token chose; "
+        "a second launch merges what they found; 0 = one program does it all",
+    )
+    fan: int = _knob(
+        1,
+        (1, 4, 16),
+        "blocks of chunks that are ranked as one group before each by itself, where several "
+        "programs share them; 1 = no groups",
+    )
     window: int = _knob(
         0,
         (0, 1024, 2048, 4096, 8192),

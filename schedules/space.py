@@ -46,7 +46,7 @@ class KernelKnobs:
         return "union" in self.orders
 
     @property
-    def has_parts(self) -> bool:
+    def has_partials(self) -> bool:
         """Whether chunk order is one of several, in which every pair has a part of a row's result:
         they meet in a buffer or by atomic adds, and only this order reads the knobs of pairs."""
         return "chunk" in self.orders and len(self.orders) > 1
@@ -59,12 +59,15 @@ class KernelKnobs:
 
 KNOBS: dict[str, KernelKnobs] = {
     "select": KernelKnobs(
-        ("token",), ("tokens", "chunk_block", "dim_block"), ("warps", "stages"), ("lanes", "unroll")
+        ("token",),
+        ("parts", "fan", "tokens", "chunk_block", "dim_block"),
+        ("warps", "stages"),
+        ("lanes", "unroll"),
     ),
     "weigh": KernelKnobs(("token",), ("dim_block",), ("warps",)),
     "attend": KernelKnobs(
         ("token", "union", "chunk"),
-        ("tokens", "chunk_tile", "pairs", "combine"),
+        ("parts", "tokens", "chunk_tile", "pairs", "combine"),
         ("window", "warps", "stages", "registers", "descriptors"),
         ("lanes", "unroll"),
     ),
@@ -90,8 +93,12 @@ KNOBS: dict[str, KernelKnobs] = {
 #: Values of a knob that one kernel takes on a back end, where they are fewer than the knob's own
 #: choices. A CPU's registers hold few rows, so more tokens a tile than fill its lanes gain nothing.
 LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
-    ("select", "triton", "tokens"): (16, 32, 64, 128),
-    ("select", "tvm", "tokens"): (16, 32, 64, 128),
+    ("select", "triton", "tokens"): (1, 16, 32, 64, 128),
+    ("select", "tvm", "tokens"): (1, 16, 32, 64, 128),
+    ("select", "triton", "parts"): (0, 256, 1024),
+    ("select", "tvm", "parts"): (0, 8, 64),
+    ("attend", "triton", "parts"): (0, 2, 4, 8, 16, 32, 64),
+    ("attend", "tvm", "parts"): (0, 2, 8),
     ("attend", "tvm", "tokens"): (1, 2, 4, 8, 16),
     ("attend_grad_q", "tvm", "tokens"): (1, 2, 4, 8, 16),
 }
@@ -133,7 +140,7 @@ def allowed(kind: str, backend: str, name: str) -> tuple[Any, ...]:
     if name not in KNOBS[kind].names(backend):
         return (field.default,)
     if name == "combine":
-        buffer = ("buffer",) if KNOBS[kind].has_parts else ()
+        buffer = ("buffer",) if KNOBS[kind].has_partials else ()
         return ("none", *buffer) if backend == "tvm" else ("none", *buffer, "atomic")
     choices: tuple[Any, ...] = field.metadata["choices"]
     return LIMITS.get((kind, backend, name), choices)
@@ -150,13 +157,14 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
     """The schedule that stands for all that give the same kernel for this problem.
 
     Beside `canonical`: tiles larger than a dim hold the whole dim, a block of chunks holds at least
-    K, a step of pairs fills at least the fewest rows of a matrix product, and union order, and no
-    other, has several tokens a tile.
+    K, a step of pairs fills at least the fewest rows of a matrix product, union order, and no
+    other, has several tokens a tile, and no more programs share a token's chunks than there are.
     """
     shape = KernelShape.of(problem)
     kind, read = problem.kind, KNOBS[problem.kind].names(backend)
     least = {
-        "chunk_block": shape.top_k if kind == "select" else 1,
+        # Where one program does it all, a block is merged into the K best at once.
+        "chunk_block": shape.top_k if kind == "select" and not schedule.parts else 1,
         "pairs": -(-MIN_ROWS // shape.row_group) if backend == "triton" else 1,
     }
     changes: dict[str, Any] = {}
@@ -171,12 +179,21 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
         changes["dim_block"] = min(schedule.dim_block, fits[0])
     if KNOBS[kind].has_unions:
         changes["tokens"] = max(schedule.tokens, 2) if schedule.order == "union" else 1
-    if KNOBS[kind].has_parts and schedule.order == "chunk":
+    if KNOBS[kind].has_partials and schedule.order == "chunk":
         changes["combine"] = "buffer" if schedule.combine == "none" else schedule.combine
         changes["descriptors"] = "none"
-    elif KNOBS[kind].has_parts:
+    elif KNOBS[kind].has_partials:
         default = generic(kind, backend)
         changes |= {name: getattr(default, name) for name in CHUNK_KNOBS}
+    if kind == "attend":
+        slots = [c for c in allowed(kind, backend, "parts") if c <= shape.top_k]
+        changes["parts"] = min(schedule.parts, slots[-1]) if schedule.order == "token" else 0
+        if changes["parts"]:
+            changes["descriptors"] = "none"
+    elif kind == "select" and not schedule.parts:
+        changes |= {"tokens": max(schedule.tokens, MIN_ROWS), "fan": 1}
+    elif kind == "select" and backend == "triton":
+        changes["stages"] = 1  # many programs load side by side, which none has to plan ahead
     return canonical(kind, backend, adapted(problem, schedule).replace(**changes))
 
 
@@ -240,7 +257,7 @@ def combine_of(split: int, window: int) -> str:
 
 def without_atomics(kind: str, schedule: Schedule) -> Schedule:
     """The same with parts that meet in a buffer, or without parts."""
-    if KNOBS[kind].has_parts:
+    if KNOBS[kind].has_partials:
         return schedule.replace(combine="buffer")
     return schedule.replace(split=0, window=0, combine="none")
 
@@ -257,8 +274,26 @@ def check_together(kind: str, schedule: Schedule) -> None:
             f"{kind} with tokens={schedule.tokens} order={schedule.order}: union order has 2 "
             "tokens a tile or more, the others have 1",
         )
-    if KNOBS[kind].has_parts:
-        _check_parts(kind, schedule)
+    if schedule.parts and kind == "attend" and schedule.order != "token":
+        raise IllegalSchedule(
+            "parts",
+            f"{kind} with parts={schedule.parts} in {schedule.order} order: programs share the "
+            "chunks of one token, in token order",
+        )
+    if schedule.parts and schedule.descriptors != "none":
+        raise IllegalSchedule(
+            "parts",
+            f"{kind} with parts={schedule.parts} descriptors={schedule.descriptors!r}: programs "
+            "that share a token's chunks load them without; give descriptors='none'",
+        )
+    if kind == "select" and schedule.tokens < MIN_ROWS and not schedule.parts:
+        raise IllegalSchedule(
+            "parts",
+            f"select with tokens={schedule.tokens} and parts=0: a program that does it all has "
+            f"{MIN_ROWS} rows at least",
+        )
+    if KNOBS[kind].has_partials:
+        _check_partials(kind, schedule)
         return
     if schedule.split and schedule.window:
         raise IllegalSchedule(
@@ -280,7 +315,7 @@ def check_together(kind: str, schedule: Schedule) -> None:
         )
 
 
-def _check_parts(kind: str, schedule: Schedule) -> None:
+def _check_partials(kind: str, schedule: Schedule) -> None:
     """Chunk order combines the parts of a row's result; no other order has any."""
     if schedule.order == "chunk":
         if schedule.combine == "none":
@@ -367,24 +402,26 @@ def adapted(problem: Problem, schedule: Schedule) -> Schedule:
 def candidates(problem: Problem, backend: str) -> Iterator[Schedule]:
     """Every combination of the knobs' values in a fixed order, each kernel once (`normal`), whether
     it fits or not. Combinations that mean nothing are among them."""
-    for order in KNOBS[problem.kind].orders:
-        axes = _axes_of(problem, backend, order)
-        for values in itertools.product(*axes.values()):
-            yield with_combine(problem.kind, Schedule(**dict(zip(axes, values, strict=True))))
-
-
-def _axes_of(problem: Problem, backend: str, order: str) -> dict[str, list[Any]]:
-    """The values of every knob in one loop order; one where the order does not read it."""
     kind = problem.kind
-    base = generic(kind, backend).replace(order=order)
+    for order, parts in itertools.product(KNOBS[kind].orders, allowed(kind, backend, "parts")):
+        base = generic(kind, backend).replace(order=order, parts=parts)
+        if normal(problem, backend, base).parts == parts:
+            axes = _axes_of(problem, backend, base)
+            for values in itertools.product(*axes.values()):
+                yield with_combine(kind, Schedule(**dict(zip(axes, values, strict=True))))
+
+
+def _axes_of(problem: Problem, backend: str, base: Schedule) -> dict[str, list[Any]]:
+    """The values of every knob in the loop order and parts of `base`; one where nobody reads it."""
+    kind = problem.kind
     axes: dict[str, list[Any]] = {}
     for name in KNOBS[kind].names(backend):
-        if name == "order":
-            axes[name] = [order]
-        elif name == "combine" and not KNOBS[kind].has_parts:
+        if name in ("order", "parts"):
+            axes[name] = [getattr(base, name)]
+        elif name == "combine" and not KNOBS[kind].has_partials:
             continue  # follows from split and window
         else:
-            # Normal form treats every knob by itself, so it can be asked axis by axis.
+            # Given these two, normal form treats every knob by itself: it is asked axis by axis.
             found = (
                 normal(problem, backend, base.replace(**{name: value}))
                 for value in allowed(kind, backend, name)
@@ -395,7 +432,7 @@ def _axes_of(problem: Problem, backend: str, order: str) -> dict[str, list[Any]]
 
 def with_combine(kind: str, schedule: Schedule) -> Schedule:
     """The schedule with the only `combine` that its split and window allow, where they decide."""
-    if KNOBS[kind].has_parts:
+    if KNOBS[kind].has_partials:
         return schedule
     return schedule.replace(combine=combine_of(schedule.split, schedule.window))
 

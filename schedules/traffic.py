@@ -56,7 +56,7 @@ class Call:
         return self.sizes.get("L", self.rows)
 
     @property
-    def has_parts(self) -> bool:
+    def has_partials(self) -> bool:
         """Whether every pair leaves a part of its row's result: chunk order of a kernel whose
         results belong to rows."""
         return self.schedule.order == "chunk" and self.shape.kind in ("attend", "attend_grad_q")
@@ -87,13 +87,16 @@ def programs_and_reads(call: Call, walks: float) -> tuple[float, float]:
     batch, chunks, rows = call.batch, max(call.chunks, 1), call.rows
     tiles = shape.key_tiles(schedule)
     pairs = todo.slots
-    if call.has_parts:
+    if call.has_partials:
         count, _ = _shared_lists(call)
-        return count * shape.programs, pairs * shape.programs * row_bytes(shape) + parts_bytes(call)
+        return count * shape.programs, pairs * shape.programs * row_bytes(shape) + partial_bytes(
+            call
+        )
     if shape.kind in ("attend", "attend_grad_q"):
         chunk_bytes = 2.0 * shape.chunk * shape.head_dim * shape.width
         steps = todo.slots * union_share(call) / schedule.tokens * shape.programs
         launched = batch * math.ceil(call.tokens / schedule.tokens) * shape.programs
+        launched *= min(schedule.parts, shape.top_k) or 1
         return launched, steps * chunk_bytes * walks
     if shape.kind == "attend_grad_kv":
         read = pairs * shape.programs * row_bytes(shape) * tiles
@@ -103,6 +106,10 @@ def programs_and_reads(call: Call, walks: float) -> tuple[float, float]:
         return count * heads * tiles, read + added
     if shape.kind == "select":
         blocks = batch * math.ceil(rows / schedule.tokens) * shape.index_heads
+        if schedule.parts:
+            # Priced by `split.select_seconds` on a GPU; a CPU's cores share the parts out.
+            parts = min(schedule.parts, math.ceil(chunks / schedule.chunk_block))
+            return blocks * parts, float(blocks * chunks * shape.retrieval_dim * shape.width)
         block = max(schedule.chunk_block, shape.top_k)
         # Every step reads a block of landmarks, and the tile's queries again.
         step = (block + schedule.tokens) * shape.retrieval_dim * shape.width
@@ -128,7 +135,7 @@ def row_bytes(shape: KernelShape) -> float:
     return float(shape.retrieval_dim * shape.width)
 
 
-def parts_bytes(call: Call) -> float:
+def partial_bytes(call: Call) -> float:
     """Bytes that the parts of chunk order cost: written and read again, or added atomically."""
     shape = call.shape
     elements = call.todo.slots * shape.programs * shape.row_group * shape.head_dim
@@ -155,8 +162,8 @@ def longest_list(call: Call) -> float:
 def missed_bytes(call: Call, read: float, hardware: Hardware) -> float:
     """Bytes of re-reads that the L2 cache cannot serve."""
     shape, schedule, todo = call.shape, call.schedule, call.todo
-    if call.has_parts:
-        parts = parts_bytes(call)
+    if call.has_partials:
+        parts = partial_bytes(call)
         rows = (schedule.window or max(call.rows, 1)) * row_bytes(shape)
         missed = (read - parts) * max(0.0, 1.0 - hardware.l2_bytes / rows)
         buffered = schedule.combine == "buffer" and parts > 2 * hardware.l2_bytes

@@ -85,18 +85,25 @@ def merge_top_k(running, fresh):
 def generate(program: TileProgram, schedule: Schedule, target: Target) -> str:
     """The Triton module of a tile program: one ``@triton.jit`` function per launch."""
     interpret = target.arch == "interpret"
-    kernels = [_Printer(kernel, interpret).text() for kernel in program.kernels]
+    overlapped = overlaps(program, target)
+    kernels = [_Printer(kernel, interpret, overlapped).text() for kernel in program.kernels]
     needs_merge = any("merge_top_k(" in text for text in kernels)
     head = f'"""Generated for {target}; schedule: {schedule}."""\n\n'
     head += "import triton\nimport triton.language as tl\n\n"
     return head + (_MERGE_TOP_K if needs_merge else "") + "\n\n".join(["", *kernels]).lstrip("\n")
 
 
+def overlaps(program: TileProgram, target: Target) -> bool:
+    """Whether launches start before those before them have ended (programmatic dependent launch,
+    from Hopper on): each lets the next begin at once and waits for the results before its own."""
+    return program.overlapped and target.arch.startswith("sm_") and int(target.arch[3:]) >= 90
+
+
 class _Printer:
     """Prints one kernel."""
 
-    def __init__(self, kernel: Kernel, interpret: bool) -> None:
-        self.kernel, self.interpret = kernel, interpret
+    def __init__(self, kernel: Kernel, interpret: bool, overlapped: bool) -> None:
+        self.kernel, self.interpret, self.overlapped = kernel, interpret, overlapped
         self.lines: list[str] = []
 
     def text(self) -> str:
@@ -109,6 +116,10 @@ class _Printer:
         head = f"@triton.jit(do_not_specialize={names!r})\n"
         grid = ", ".join(map(str, kernel.grid))
         head += f"def {kernel.name}(\n{body},\n):\n    # grid: ({grid})\n"
+        if self.overlapped:
+            # The next launch may begin; it waits here, as this one does, for all that came before.
+            self.line(1, "tl.extra.cuda.gdc_launch_dependents()")
+            self.line(1, "tl.extra.cuda.gdc_wait()")
         self.block(kernel.body, 1)
         return head + "\n".join(self.lines) + "\n"
 

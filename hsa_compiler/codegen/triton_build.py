@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from hsa_compiler.codegen.triton import overlaps
 from hsa_compiler.errors import BackendError
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
@@ -89,7 +90,7 @@ def load(
             + " Triton's interpreter; TRITON_INTERPRET is read when Triton is first imported"
         )
     module = _import_file(path)
-    options = _options(schedule)
+    options = _options(program, schedule, target)
     return tuple(
         TritonLaunch(getattr(module, kernel.name), kernel, options) for kernel in program.kernels
     )
@@ -110,7 +111,7 @@ def compile_ahead(
 
     module = _import_file(path)
     gpu = GPUTarget("cuda", int(target.arch.removeprefix("sm_")), 32)
-    options = _options(schedule)
+    options = _options(program, schedule, target)
     compiled = []
     for kernel in program.kernels:
         signature = {f"p_{p.name}": _SIGNATURE[p.dtype] for p in kernel.pointers}
@@ -150,8 +151,10 @@ def _note_copy(name: str) -> None:
     )
 
 
-def _options(schedule: Schedule) -> dict[str, int]:
-    options = {"num_warps": schedule.warps, "num_stages": schedule.stages}
+def _options(program: TileProgram, schedule: Schedule, target: Target) -> dict[str, int]:
+    options: dict[str, int] = {"num_warps": schedule.warps, "num_stages": schedule.stages}
+    if overlaps(program, target):
+        options["launch_pdl"] = True
     return {**options, "maxnreg": schedule.registers} if schedule.registers else options
 
 

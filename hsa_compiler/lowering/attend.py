@@ -11,10 +11,12 @@ own softmax rescaled as its maximum grows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from hsa_compiler.ir import Op
 from hsa_compiler.lowering.common import LN2, LOG2E, LOWEST, LoweredGroup, Lowering
 from hsa_compiler.lowering.heads import AttendShape, ChunkTiles, QueryRows
+from hsa_compiler.lowering.memory import memory
 from hsa_compiler.lowering.walks import (
     Walk,
     make_walk,
@@ -33,24 +35,26 @@ def lower_attend(low: Lowering) -> LoweredGroup:
     op = low.op("attend")
     shape = AttendShape.of(low, op)
     b = TileBuilder("attend")
-    dtype = low.caps.operand(op.operand("q").type.dtype)  # type: ignore[union-attr]
-
-    q = low.operand(b, op, "q")
-    keys, values = low.operand(b, op, "k"), low.operand(b, op, "v")
-    indices = low.operand(b, op, "indices")
-    chunk_start = low.optional(b, op, "chunk_start")
-
+    q, indices = low.operand(b, op, "q"), low.operand(b, op, "indices")
     rows = tile_rows(b, shape, tokens)
-    tiles = ChunkTiles(
-        b, shape, keys, values, chunk_start, rows.batch, shape.kv_head(rows.program), dtype
-    ).in_blocks(low)
-    b_q = rows.load(low, q, "b_q").to(dtype)
+    tiles = chunk_tiles(low, rows, op).in_blocks(low)
+    b_q = rows.load(low, q, "b_q").to(tiles.dtype)
     walk = make_walk(low, b, rows, indices)
-    kind = _Joint if low.find("fuse_joint") else _Weighted
-    kernel = kind(low, b, rows, tiles, walk, b_q)
-    walk.run(kernel.start, kernel.loop, kernel.finish)
+    kind = JointAttend if low.find("fuse_joint") else WeightedAttend
+    kernel = kind(low, b, rows)
+    walk.run(kernel.start, partial(kernel.loop, tiles, walk, b_q), kernel.finish)
     launch = b.finish((Size.of("L").cdiv(tokens), shape.programs, "B"))
     return LoweredGroup((*union_launches(low, shape, indices), launch))
+
+
+def chunk_tiles(low: Lowering, rows: QueryRows, op: Op) -> ChunkTiles:
+    """The keys and values that a program's rows attend to."""
+    b, shape = rows.b, rows.shape
+    keys, paging = memory(low, b, op, "k")
+    values, _ = memory(low, b, op, "v")
+    start = low.optional(b, op, "chunk_start")
+    head, dtype = shape.kv_head(rows.program), low.caps.operand(op["q"].type.dtype)
+    return ChunkTiles(b, shape, keys, values, start, rows.batch, head, dtype, paging)
 
 
 def close_softmax(b: TileBuilder, shape: AttendShape, m: Var, total: Var) -> Var:
@@ -124,27 +128,26 @@ def load_local(low: Lowering, b: TileBuilder, rows: QueryRows, op: Op) -> Var:
 
 
 @dataclass(frozen=True)
-class _Attend:
-    """A kernel's query rows on their walk: `start` gives what its loop carries, `loop` walks and
-    returns the final values, `finish` writes the results."""
+class AttendKernel:
+    """A kernel's query rows: `start` gives what its loop carries, `loop` walks and returns the
+    final values, `finish` writes the results."""
 
     low: Lowering
     b: TileBuilder
     rows: QueryRows
-    tiles: ChunkTiles
-    walk: Walk
-    b_q: Var
 
 
-class _Weighted(_Attend):
+class WeightedAttend(AttendKernel):
     """Every chunk is softmaxed by itself and added with its weight from outside."""
 
     def start(self) -> list[tuple[str, Var]]:
         size = (self.rows.count, self.rows.shape.head_dim)
         return [("b_out", self.b.full(size, 0.0, "fp32", "b_out"))]
 
-    def loop(self, carry: list[tuple[str, Var]]) -> tuple[Var, ...]:
-        low, b, walk, tiles, b_q = self.low, self.b, self.walk, self.tiles, self.b_q
+    def loop(
+        self, tiles: ChunkTiles, walk: Walk, b_q: Var, carry: list[tuple[str, Var]]
+    ) -> tuple[Var, ...]:
+        low, b = self.low, self.b
         walk.use_weights(low.operand(b, low.op("fuse"), "weights"))
         with walk.loop(carry) as loop:
             (b_out,) = loop.carried
@@ -165,22 +168,22 @@ class _Weighted(_Attend):
         store_weighted(self.low, self.b, self.rows, b_out)
 
 
-class _Joint(_Attend):
+class JointAttend(AttendKernel):
     """One softmax over all chunks and the local branch, with a running maximum."""
 
     def start(self) -> list[tuple[str, Var]]:
         return _running_softmax(self.b, self.rows.shape, self.rows.count, "b_out")
 
-    def loop(self, carry: list[tuple[str, Var]]) -> tuple[Var, ...]:
-        b, walk, shape = self.b, self.walk, self.rows.shape
+    def loop(
+        self, tiles: ChunkTiles, walk: Walk, b_q: Var, carry: list[tuple[str, Var]]
+    ) -> tuple[Var, ...]:
+        b, shape = self.b, self.rows.shape
         with walk.loop(carry, shape.key_tiles) as loop:
             step = loop.index
             tile: Var | int = 0 if shape.key_tiles == 1 else step % shape.key_tiles
             chunk = walk.enter(step if shape.key_tiles == 1 else step // shape.key_tiles)
             b_out, b_m, b_l = loop.carried
-            b_out, b_m, b_l = _online_step(
-                b, self.tiles, self.b_q, chunk, tile, b_out, b_m, b_l, walk
-            )
+            b_out, b_m, b_l = _online_step(b, tiles, b_q, chunk, tile, b_out, b_m, b_l, walk)
             if shape.plus_one:
                 # Every chosen chunk's own denominator holds the + 1, once.
                 extra = walk.counted(b.exp2(b_m * -shape.exponent))

@@ -29,7 +29,7 @@ from hsa_compiler.lowering.chunk_lists import ChunkLists
 from hsa_compiler.lowering.common import LoweredGroup, Lowering
 from hsa_compiler.lowering.heads import AttendShape, ChunkTiles
 from hsa_compiler.lowering.pair_rows import PairRows, pairs_per_step
-from hsa_compiler.lowering.parts import Parts
+from hsa_compiler.lowering.partials import Partials
 from hsa_compiler.lowering.recompute import (
     JointRows,
     WeightedRows,
@@ -50,7 +50,7 @@ def lower_chunk_attend(low: Lowering) -> LoweredGroup:
     joint = low.find("fuse_joint") is not None
     q = low.operand(b, walk.op, "q")
     weights = None if joint else low.operand(b, low.op("fuse"), "weights")
-    parts = Parts.of(low, walk.op, walk.shape, "out", with_lse=joint)
+    parts = Partials.of(low, walk.op, walk.shape, "out", with_lse=joint)
 
     def visit(chunk: Var, first: Var, last: Var) -> None:
         keys_and_values = walk.whole_chunk(chunk)
@@ -89,7 +89,7 @@ def lower_chunk_grad_q(low: Lowering) -> LoweredGroup:
     joint = low.find("fuse_joint_grad")
     source = joint or low.op("fuse_grad_parts")
     q, d_out = low.operand(b, walk.op, "q"), low.operand(b, source, "d_out")
-    parts, grads = Parts.of(low, walk.op, shape, "d_q"), WeightGrads(low, shape)
+    parts, grads = Partials.of(low, walk.op, shape, "d_q"), WeightGrads(low, shape)
     weight_op = low.find("fuse_grad_weights")
     d_weights = grads.target(b, "d_weights", weight_op, shape.top_k) if weight_op else None
     before = [] if joint is None else [_joint_rows(low, shape, parts)]
@@ -131,7 +131,7 @@ def lower_chunk_grad_q(low: Lowering) -> LoweredGroup:
     return LoweredGroup(kernels, zeroed=tuple(grads.zeroed))
 
 
-def _joint_rows(low: Lowering, shape: AttendShape, parts: Parts) -> Kernel:
+def _joint_rows(low: Lowering, shape: AttendShape, parts: Partials) -> Kernel:
     """The kernel that computes delta, and the gradients of the local branch, row by row."""
     b = TileBuilder("joint_rows")
     rows = tile_rows(b, shape, parts.tokens)

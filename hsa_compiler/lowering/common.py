@@ -152,11 +152,12 @@ class Lowering:
 
 @dataclass(frozen=True)
 class LoweredGroup:
-    """The launches of a group before they become a `TileProgram`."""
+    """The launches of a group before they become a `TileProgram`; `overlapped` as there."""
 
     kernels: tuple[Kernel, ...]
     zeroed: tuple[str, ...] = ()
     accumulators: Mapping[str, str] = field(default_factory=dict)
+    overlapped: bool = False
 
 
 def both(b: TileBuilder, first: Var | None, second: Var | None) -> Var | None:

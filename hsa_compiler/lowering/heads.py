@@ -15,6 +15,7 @@ from hsa_compiler.lowering.common import (
     share_head,
     tile_offset,
 )
+from hsa_compiler.lowering.memory import Paging
 from hsa_compiler.schedules.schedule import IllegalSchedule
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Descriptor, Pointer, Var
@@ -138,6 +139,7 @@ class ChunkTiles:
     batch: Var
     kv_head: Var
     dtype: str
+    paging: Paging | None = None
     blocks: tuple[Descriptor, Descriptor] | None = None
 
     def in_blocks(self, low: Lowering) -> ChunkTiles:
@@ -161,13 +163,17 @@ class ChunkTiles:
         """Where a sub-tile lies, the same for keys and values: element offsets [key_tile, D], or
         with `blocks` its first row."""
         b, s = self.b, self.shape
-        n_keys = b.scalar("Lkv")
         start = self.first_token(chunk)
         if s.key_tiles > 1:
             start = start + tile * s.key_tile
+        if self.paging is not None:
+            token = self.paging.place(self.batch, start)
+        elif self.blocks:
+            return self.batch * b.scalar("Lkv") + start
+        else:
+            token = (self.batch * b.scalar("Lkv")).to("i64") + start
         if self.blocks:
-            return self.batch * n_keys + start
-        token = (self.batch * n_keys).to("i64") + start
+            return token.to("i32")  # the copy engine counts rows in 32 bits
         base = (token * s.kv_heads + self.kv_head) * s.head_dim
         o_key, o_dim = b.arange(s.key_tile, "o_key"), b.arange(s.head_dim, "o_dim")
         return tile_offset(base, o_key, s.kv_heads * s.head_dim, o_dim)

@@ -8,19 +8,28 @@ from hsa_compiler.errors import LoweringError
 from hsa_compiler.lowering.attend import lower_attend
 from hsa_compiler.lowering.attend_grad_kv import lower_attend_grad_kv
 from hsa_compiler.lowering.attend_grad_q import lower_attend_grad_q
+from hsa_compiler.lowering.attend_split import lower_attend_split
 from hsa_compiler.lowering.chunk_attend import lower_chunk_attend, lower_chunk_grad_q
 from hsa_compiler.lowering.common import Capabilities, LoweredGroup, Lowering
 from hsa_compiler.lowering.invert_index import lower_invert_index
 from hsa_compiler.lowering.landmark_grad import lower_landmark_grad
 from hsa_compiler.lowering.select import lower_select
+from hsa_compiler.lowering.select_split import lower_select_split
 from hsa_compiler.lowering.weigh import lower_weigh, lower_weigh_grad
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.schedules.space import check_together
 from hsa_compiler.tile.ir import TileProgram
 
+
+def lower_retrieval(low: Lowering) -> LoweredGroup:
+    """``score + select``, and in a group that has it ``gather + normalize`` as a second launch."""
+    kernels = lower_select(low).kernels
+    return LoweredGroup(kernels + (lower_weigh(low).kernels if low.find("normalize") else ()))
+
+
 LOWERINGS: dict[str, Callable[[Lowering], LoweredGroup]] = {
-    "select": lower_select,
+    "select": lower_retrieval,
     "weigh": lower_weigh,
     "attend": lower_attend,
     "attend_grad_q": lower_attend_grad_q,
@@ -33,6 +42,12 @@ LOWERINGS: dict[str, Callable[[Lowering], LoweredGroup]] = {
 IN_CHUNK_ORDER: dict[str, Callable[[Lowering], LoweredGroup]] = {
     "attend": lower_chunk_attend,
     "attend_grad_q": lower_chunk_grad_q,
+}
+
+#: Kernels of schedules in which several programs share the work of a row (`parts`).
+SPLIT: dict[str, Callable[[Lowering], LoweredGroup]] = {
+    "select": lower_select_split,
+    "attend": lower_attend_split,
 }
 
 
@@ -48,12 +63,16 @@ def lower(problem: Problem, schedule: Schedule, target: Target) -> TileProgram:
         )
     check_together(problem.kind, schedule)
     low = Lowering(problem, schedule, Capabilities.of(target))
-    table = IN_CHUNK_ORDER if schedule.order == "chunk" else {}
-    group = table.get(problem.kind, LOWERINGS[problem.kind])(low)
+    if schedule.parts:
+        table = SPLIT
+    else:
+        table = LOWERINGS | (IN_CHUNK_ORDER if schedule.order == "chunk" else {})
+    group = table[problem.kind](low)
     return TileProgram(
         kernels=group.kernels,
         bindings=dict(low.bindings),
         workspaces=tuple(low.workspaces.values()),
         zeroed=group.zeroed,
         accumulators=dict(group.accumulators),
+        overlapped=group.overlapped,
     )

@@ -9,24 +9,27 @@ merging, tie-breaking and forced chunks are all one integer comparison.
 from __future__ import annotations
 
 from hsa_compiler.lowering.common import LN2, LOG2E, LoweredGroup, Lowering, below, both
+from hsa_compiler.lowering.memory import memory, visible
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Size, Var
 
 # Below every candidate; one above the smallest i64, whose literal some compilers misread.
-_EMPTY = -(2**63) + 1
+EMPTY = -(2**63) + 1
 _FORCED = 0x7FFFFFFF
 
 
 def lower_select(low: Lowering) -> LoweredGroup:
     """``score + select`` -> one kernel."""
     b = TileBuilder("select")
-    kernel = _Select(low, b)
+    kernel = SelectTile(low, b)
     kernel.run()
     rows = Size.of("R").cdiv(kernel.tokens)
     return LoweredGroup((b.finish((rows, kernel.index_heads, "B")),))
 
 
-class _Select:
+class SelectTile:
+    """A tile of retrieval rows of one index head: what its chunks score, and its best ones."""
+
     def __init__(self, low: Lowering, b: TileBuilder) -> None:
         self.low, self.b = low, b
         self.score, self.op = low.op("score"), low.op("select")
@@ -34,9 +37,8 @@ class _Select:
         assert q_value is not None
         self.dtype = low.caps.operand(q_value.type.dtype)
         self.q = low.operand(b, self.score, "q")
-        self.landmarks = low.operand(b, self.score, "landmarks")
+        self.landmarks, self.paging = memory(low, b, self.score, "landmarks")
         self.bias = low.optional(b, self.score, "bias")
-        self.lo, self.hi = low.operand(b, self.op, "lo"), low.operand(b, self.op, "hi")
         self.seed = low.optional(b, self.op, "seed")
         self.row_lse = low.optional(b, self.op, "row_lse")
         self.score_heads, self.landmark_heads = low.dim("Hr"), low.dim("Hm")
@@ -46,23 +48,34 @@ class _Select:
         self.kept = low.caps.pad(self.top_k)
         self.tokens = low.schedule.tokens
         self.block = max(low.schedule.chunk_block, self.kept)
-        self.i_tile, self.i_head = b.program_id(0, "i_tile"), b.program_id(1, "i_head")
+        self.i_tile, self.i_head = self.tile_and_head()
         self.i_batch = b.program_id(2, "i_batch")
         self.n_rows, self.n_chunks = b.scalar("R"), b.scalar("C")
         self.o_row = self.i_tile * self.tokens + b.arange(self.tokens, "o_row")
         self.m_row = self.o_row < self.n_rows
         self.place = (self.i_batch * self.n_rows).to("i64") + self.o_row
 
-    def run(self) -> None:
+    def tile_and_head(self) -> tuple[Var, Var]:
+        """The program's tile of rows and index head."""
+        return self.b.program_id(0, "i_tile"), self.b.program_id(1, "i_head")
+
+    def interval(self) -> tuple[Var, Var, Var, Var]:
+        """The rows' visible intervals lo and hi, and the blocks that hold all of them: first, a
+        multiple of the block, and last."""
         b = self.b
-        # Rows past the end see the empty interval [0, 0).
-        b_lo = b.load(self.lo, self.place, self.m_row, name="b_lo")
-        b_hi = b.load(self.hi, self.place, self.m_row, name="b_hi")
+        b_lo, b_hi = visible(self.low, b, self.i_batch, self.o_row, self.m_row)
         far = b.where(b_hi > b_lo, b_lo, self.n_chunks)
         first = b.reduce("min", far, 0, "first")
         last = b.max(b_hi, 0, "last")
-        empty = b.full((self.tokens, self.kept), _EMPTY, "i64", "b_best")
-        first = first // self.block * self.block
+        if self.low.find("interval") is not None:
+            # Past the cache's length a block table names no page and memory holds anything.
+            self.n_chunks = last
+        return b_lo, b_hi, first // self.block * self.block, last
+
+    def run(self) -> None:
+        b = self.b
+        b_lo, b_hi, first, last = self.interval()
+        empty = b.full((self.tokens, self.kept), EMPTY, "i64", "b_best")
         with b.loop(
             first,
             last,
@@ -72,12 +85,12 @@ class _Select:
             stages=self.low.schedule.stages,
         ) as loop:
             o_chunk = loop.index + b.arange(self.block, "o_chunk")
-            value = self._values(o_chunk)
+            value = self.values(o_chunk)
             keys = self._keys(value, o_chunk, b_lo, b_hi)
             loop.yield_(b.merge_top_k(loop.carried[0], keys))
         self._store(loop.carried[0])
 
-    def _values(self, o_chunk: Var) -> Var:
+    def values(self, o_chunk: Var) -> Var:
         """What chunks are ranked by, ``[tokens, block]``: scores over the group, with noise."""
         b = self.b
         group = self.score_heads // self.index_heads
@@ -100,9 +113,12 @@ class _Select:
         heads = self.landmark_heads
         landmark_head = head if heads == self.score_heads else head * heads // self.score_heads
         m_chunk = o_chunk < self.n_chunks
-        chunk_place = (self.i_batch * self.n_chunks).to("i64") + o_chunk
+        chunk_place = (self.i_batch * b.scalar("C")).to("i64") + o_chunk
         row_base = (self.place * self.score_heads + head) * self.dim
-        chunk_base = (chunk_place * heads + landmark_head) * self.dim
+        place = chunk_place
+        if self.paging is not None:
+            place = self.paging.place(self.i_batch, o_chunk, m_chunk)
+        chunk_base = (place * heads + landmark_head) * self.dim
         step = min(low.caps.pad(self.dim), low.schedule.dim_block)
         zero = b.full((self.tokens, self.block), 0.0, "fp32", "b_score")
         with b.loop(0, self.dim, step, name="i_dim", carry=[("b_score", zero)]) as loop:
@@ -114,7 +130,7 @@ class _Select:
                 m_q, m_k = both(b, m_q, m_dim.as_row), both(b, m_k, m_dim.as_row)
             b_q = b.load(self.q, row_base.as_column + o_dim.as_row, m_q, name="b_q")
             b_l = b.load(self.landmarks, chunk_base.as_column + o_dim.as_row, m_k, name="b_lmk")
-            loop.yield_(b.dot(b_q.to(self.dtype), b_l.to(self.dtype).t, loop.carried[0]))
+            loop.yield_(self.product(b_q, b_l, loop.carried[0]))
         score = loop.carried[0] * float(self.score.attr("scale"))
         if self.bias is not None:
             offsets = chunk_place * heads + landmark_head
@@ -124,6 +140,10 @@ class _Select:
             b_lse = b.load(self.row_lse, offsets, self.m_row, name="b_lse")
             score = b.exp2((score - b_lse.as_column) * LOG2E)
         return score
+
+    def product(self, b_q: Var, b_l: Var, acc: Var) -> Var:
+        """``acc[tokens, block]`` plus the products of queries and landmarks over some dims."""
+        return self.b.dot(b_q.to(self.dtype), b_l.to(self.dtype).t, acc)
 
     def _noise(self, o_chunk: Var) -> Var:
         """Gumbel noise from a counter: a hash of (seed, row, head, chunk), nothing drawn."""
@@ -137,7 +157,13 @@ class _Select:
         return -(b.log2(b.log2(uniform) * -LN2) * LN2)
 
     def _keys(self, value: Var, o_chunk: Var, b_lo: Var, b_hi: Var) -> Var:
-        """Candidates ``[tokens, block]`` i64; `_EMPTY` where a chunk cannot be chosen."""
+        """Candidates ``[tokens, block]`` i64; `EMPTY` where a chunk cannot be chosen."""
+        ordered, allowed = self.ranks(value, o_chunk, b_lo, b_hi)
+        key = (ordered.to("i64") << 32) | o_chunk.as_row.to("i64")
+        return self.b.where(allowed, key, EMPTY, "b_key")
+
+    def ranks(self, value: Var, o_chunk: Var, b_lo: Var, b_hi: Var) -> tuple[Var, Var]:
+        """Values ``[tokens, block]`` as integers of the same order, and which may be chosen."""
         b = self.b
         chunk, lo, hi = o_chunk.as_row, b_lo.as_column, b_hi.as_column
         visible = (chunk >= lo) & (chunk < hi)
@@ -156,15 +182,14 @@ class _Select:
             forced = forced & visible
             ordered = b.where(forced, _FORCED, ordered)
             allowed = allowed | forced
-        key = (ordered.to("i64") << 32) | chunk.to("i64")
-        return b.where(allowed, key, _EMPTY, "b_key")
+        return ordered, allowed
 
     def _store(self, best: Var) -> None:
         """Order the chosen chunks newest first and write them; empty slots are -1."""
         b = self.b
         o_slot = b.arange(self.kept, "o_slot")
         m_slot = below(o_slot, self.top_k, self.kept)
-        chosen: Var = best > _EMPTY
+        chosen: Var = best > EMPTY
         if m_slot is not None:
             # A padded tile keeps more than K: the surplus is dropped before the re-ordering.
             chosen = chosen & m_slot.as_row

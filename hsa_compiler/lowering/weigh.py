@@ -8,19 +8,26 @@ instead of L x C scores kept in memory.
 from __future__ import annotations
 
 from hsa_compiler.lowering.common import LN2, LOG2E, LoweredGroup, Lowering, below, both, share_head
+from hsa_compiler.lowering.memory import Paging, memory
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Var
 
 
-class _Row:
-    """One retrieval row: its slots, and the score, landmark and index heads of a program."""
+class SlotRow:
+    """One retrieval row: its slots, and the score, landmark and index heads of a program that
+    serves one of `heads` heads, at the row, head and batch `at` (default: its program ids)."""
 
-    def __init__(self, low: Lowering, b: TileBuilder, heads: int) -> None:
-        self.low, self.b = low, b
+    def __init__(
+        self, low: Lowering, b: TileBuilder, heads: int, at: tuple[Var, Var, Var] | None = None
+    ) -> None:
+        self.low, self.b, self.heads = low, b, heads
         self.score_heads, self.landmark_heads = low.dim("Hr"), low.dim("Hm")
         self.index_heads, self.dim, self.top_k = low.dim("Hi"), low.dim("Dr"), low.dim("K")
-        self.i_row, self.i_head = b.program_id(0, "i_row"), b.program_id(1, "i_head")
-        self.i_batch = b.program_id(2, "i_batch")
+        self.i_row, self.i_head, self.i_batch = at or (
+            b.program_id(0, "i_row"),
+            b.program_id(1, "i_head"),
+            b.program_id(2, "i_batch"),
+        )
         self.place = (self.i_batch * b.scalar("R")).to("i64") + self.i_row
         self.score_head = share_head(self.i_head, self.score_heads, heads)
         self.landmark_head = share_head(self.score_head, self.landmark_heads, self.score_heads)
@@ -40,12 +47,17 @@ class _Row:
         """Offsets [K] into a ``[B, R, heads, K]`` tensor."""
         return (self.place * heads + head) * self.top_k + self.o_slot
 
-    def landmarks(self, pointer: Pointer, start: Var) -> tuple[Var, Var, Var | None]:
+    def landmarks(
+        self, pointer: Pointer, start: Var, paging: Paging | None = None
+    ) -> tuple[Var, Var, Var | None]:
         """Landmarks ``[K, step]`` of the slots from dim `start` on, the dims, and their mask."""
         b = self.b
         o_dim = start + b.arange(self.step, "o_dim")
         m_dim = None if self.dim % self.step == 0 else o_dim < self.dim
-        chunk = (self.i_batch * b.scalar("C")).to("i64") + self.chosen
+        if paging is None:
+            chunk = (self.i_batch * b.scalar("C")).to("i64") + self.chosen
+        else:
+            chunk = paging.place(self.i_batch, self.chosen, self.valid)
         base = (chunk * self.landmark_heads + self.landmark_head) * self.dim
         mask = both(b, self.valid.as_column, None if m_dim is None else m_dim.as_row)
         b_l = b.load(pointer, base.as_column + o_dim.as_row, mask, name="b_lmk").to("fp32")
@@ -59,15 +71,16 @@ class _Row:
 def lower_weigh(low: Lowering) -> LoweredGroup:
     """``score + gather + normalize`` -> one kernel."""
     b = TileBuilder("weigh")
-    score, gather, normalize = low.op("score"), low.op("gather"), low.op("normalize")
+    score, gather = low.op("score"), low.op("gather")
     weight_heads = low.dim("Hw")
-    row = _Row(low, b, weight_heads)
+    row = SlotRow(low, b, weight_heads)
     row.load_chosen(low.operand(b, gather, "indices"))
-    q, landmarks = low.operand(b, score, "q"), low.operand(b, score, "landmarks")
+    q = low.operand(b, score, "q")
+    landmarks, paging = memory(low, b, score, "landmarks")
 
     zero = b.full((row.kept,), 0.0, "fp32", "b_score")
     with b.loop(0, row.dim, row.step, name="i_dim", carry=[("b_score", zero)]) as loop:
-        b_l, o_dim, m_dim = row.landmarks(landmarks, loop.index)
+        b_l, o_dim, m_dim = row.landmarks(landmarks, loop.index, paging)
         b_q = b.load(q, row.query_base() + o_dim, m_dim, name="b_q").to("fp32")
         loop.yield_(loop.carried[0] + b.sum(b_l * b_q.as_row, 1))
     b_score = loop.carried[0] * float(score.attr("scale"))
@@ -76,8 +89,15 @@ def lower_weigh(low: Lowering) -> LoweredGroup:
         chunk = (row.i_batch * b.scalar("C")).to("i64") + row.chosen
         offsets = chunk * row.landmark_heads + row.landmark_head
         b_score = b_score + b.load(bias, offsets, row.valid, name="b_bias")
-    b_score = b.where(row.valid, b_score, float("-inf"), "b_score")
+    write_weights(row, b.where(row.valid, b_score, float("-inf"), "b_score"))
+    return LoweredGroup((b.finish(("R", weight_heads, "B")),))
 
+
+def write_weights(row: SlotRow, b_score: Var) -> None:
+    """Store what the group returns of a weight head, given the scores of its slots (-inf at empty
+    ones): slots, weights and the local branch's weight."""
+    low, b, weight_heads = row.low, row.b, row.heads
+    gather, normalize = low.op("gather"), low.op("normalize")
     if low.is_output(gather, "slots"):
         _store_slots(low, row, b_score, weight_heads)
     place = row.place * weight_heads + row.i_head
@@ -97,10 +117,9 @@ def lower_weigh(low: Lowering) -> LoweredGroup:
     if b_lse is not None and low.is_output(normalize, "local_weight"):
         b_wl = _local_weight(b, b_score, b_lse)
         b.store(low.result(b, normalize, "local_weight"), place, b_wl)
-    return LoweredGroup((b.finish(("R", weight_heads, "B")),))
 
 
-def _store_slots(low: Lowering, row: _Row, b_score: Var, weight_heads: int) -> None:
+def _store_slots(low: Lowering, row: SlotRow, b_score: Var, weight_heads: int) -> None:
     """Several weight heads may share a score head: the first of them writes its scores."""
     b, shared = row.b, weight_heads // row.score_heads
     slots = low.result(b, low.op("gather"), "slots")
@@ -135,7 +154,7 @@ def _local_weight(b: TileBuilder, x: Var, local_lse: Var) -> Var:
     return b.where(total > 0.0, share, 1.0, "b_local_w")
 
 
-def _stick_breaking(b: TileBuilder, row: _Row, x: Var) -> Var:
+def _stick_breaking(b: TileBuilder, row: SlotRow, x: Var) -> Var:
     """``w_k = exp(x_k - sum over j <= k of softplus(x_j))``; empty slots break off nothing."""
     safe = b.where(row.valid, x, 0.0, "b_x")
     b_sp = b.where(row.valid, _softplus(b, safe), 0.0, "b_sp")
@@ -153,7 +172,7 @@ def lower_weigh_grad(low: Lowering) -> LoweredGroup:
     """``normalize_grad [+ add] + scatter_add + score_grad_q`` -> one kernel."""
     b = TileBuilder("weigh_grad")
     score_heads = low.dim("Hr")
-    row = _Row(low, b, score_heads)
+    row = SlotRow(low, b, score_heads)
     scatter, grad_q = low.find("scatter_add"), low.find("score_grad_q")
     assert scatter is not None
     row.load_chosen(low.operand(b, scatter, "indices"))
@@ -177,7 +196,7 @@ def lower_weigh_grad(low: Lowering) -> LoweredGroup:
     return LoweredGroup((b.finish(("R", score_heads, "B")),))
 
 
-def _added(low: Lowering, b: TileBuilder, row: _Row) -> Var:
+def _added(low: Lowering, b: TileBuilder, row: SlotRow) -> Var:
     """The other gradient of the slots: the one of the returned scores."""
     add = low.op("add")
     made = {value for op in low.problem.group.program.ops for value in op.results}
@@ -186,7 +205,7 @@ def _added(low: Lowering, b: TileBuilder, row: _Row) -> Var:
     return b.load(pointer, row.slots(row.i_head, row.score_heads), row.m_slot, name="b_d_score")
 
 
-def _slot_gradients(low: Lowering, b: TileBuilder, row: _Row) -> Var:
+def _slot_gradients(low: Lowering, b: TileBuilder, row: SlotRow) -> Var:
     """d_logits of this score head: summed over the weight heads that share it."""
     op = low.find("normalize_grad")
     if op is None:
@@ -211,7 +230,9 @@ def _slot_gradients(low: Lowering, b: TileBuilder, row: _Row) -> Var:
     return loop.carried[0]
 
 
-def _softmax_grad(low: Lowering, b: TileBuilder, row: _Row, head: Var, b_w: Var, b_dw: Var) -> Var:
+def _softmax_grad(
+    low: Lowering, b: TileBuilder, row: SlotRow, head: Var, b_w: Var, b_dw: Var
+) -> Var:
     """``w (dw - dot)``, the same for every normalisation that divides by a sum; also the
     gradients of the extra logit and of the rank scale."""
     op = low.op("normalize_grad")
@@ -236,7 +257,7 @@ def _softmax_grad(low: Lowering, b: TileBuilder, row: _Row, head: Var, b_w: Var,
     return b_dx
 
 
-def _stick_breaking_grad(low: Lowering, b: TileBuilder, row: _Row, b_w: Var, b_dw: Var) -> Var:
+def _stick_breaking_grad(low: Lowering, b: TileBuilder, row: SlotRow, b_w: Var, b_dw: Var) -> Var:
     """``w_i dw_i - sigmoid(x_i) * sum over k >= i of w_k dw_k``."""
     op = low.op("normalize_grad")
     logits = low.operand(b, op, "logits")

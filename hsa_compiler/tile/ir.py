@@ -364,6 +364,8 @@ class TileProgram:
     `bindings` maps a pointer's name to the program value it stands for; other pointers are
     workspaces. `zeroed` names program outputs that must be zero before the first launch;
     `accumulators` maps an output to the fp32 workspace that is converted into it after the last.
+    `overlapped`: launches are short, so that each should be under way before the one before it has
+    ended, and wait for its results itself; a target that cannot runs them one after the other.
     """
 
     kernels: tuple[Kernel, ...]
@@ -371,3 +373,4 @@ class TileProgram:
     workspaces: tuple[Workspace, ...] = ()
     zeroed: tuple[str, ...] = ()
     accumulators: Mapping[str, str] = field(default_factory=dict)
+    overlapped: bool = False

@@ -8,6 +8,7 @@ gradient does; so is, at real sizes, what the forward attention kernel gives.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,14 +68,18 @@ class Task:
         return {name: self.shape.dims[name] for name in DYNAMIC_DIMS if name in names}
 
 
-def executables(shape: Shape) -> list[Executable]:
-    """What a forward and a backward call of `hsa_attention` run, in order."""
-    found = [calls.forward(shape.retrieve), calls.forward(shape.attention)]
+def executables(shape: Shape, backward: bool = True) -> list[Executable]:
+    """What a forward and, where asked for, a backward call of `hsa_attention` run, in order."""
+    retrieve = dataclasses.replace(shape.retrieve, inverse=backward)
+    found = [calls.forward(retrieve), calls.forward(shape.attention)]
+    if not backward:
+        return found
     weighted = shape.normalize != "joint"
-    backward = [calls.backward(shape.attention, ("out",), ("q", "k", "v", *["weights"] * weighted))]
+    inputs = ("q", "k", "v", *["weights"] * weighted)
+    gradients = [calls.backward(shape.attention, ("out",), inputs)]
     if weighted:
-        backward.append(calls.backward(shape.retrieve, ("weights",), ("q_slc", "landmarks")))
-    return found + [executable for executable in backward if executable is not None]
+        gradients.append(calls.backward(retrieve, ("weights",), ("q_slc", "landmarks")))
+    return found + [executable for executable in gradients if executable is not None]
 
 
 def kernel_groups(shape: Shape) -> dict[str, KernelGroup]:

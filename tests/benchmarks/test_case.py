@@ -86,9 +86,9 @@ def test_every_kernel_is_measured_by_itself() -> None:
     assert [run.kernel for run in runs] == [
         "select",
         "weigh",
+        "invert_index",
         "attend",
         "attend_grad_q",
-        "invert_index",
         "attend_grad_kv",
         "weigh_grad",
         "landmark_grad",

@@ -80,12 +80,12 @@ def test_a_run_measures_everyone_and_writes_it(tmp_path: Path) -> None:
     assert all(kernel["schedule"] and kernel["tier"] for kernel in row["kernels"])
 
 
-def test_decode_measures_no_gradients_and_says_what_it_is(tmp_path: Path) -> None:
+def test_decode_measures_hsa_decode_and_no_gradients(tmp_path: Path) -> None:
     row = tiny_row(selection="random", L=1, Lkv=256)
     result = run(request(tmp_path, row, suite="decode", peers=()), silent)
     assert result.ok
-    assert {m.part for m in result.rows[0].measurements} == {"forward", "retrieve", "total"}
-    assert "hsa_decode" in result.notes[0]
+    assert {m.part for m in result.rows[0].measurements} == {"forward", "retrieve", "decode"}
+    assert "decode" in {check.what for check in result.rows[0].checks}
 
 
 def test_retrieval_alone_needs_no_keys(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_text_is_a_python_file_with_a_comment_on_top(capsys: pytest.CaptureFixtu
         ),
         (
             ["--stage", "tile", "--kernel", "attend", "--schedule", "order=chunk"],
-            "attend has no lowering in chunk order",
+            "attend with order=chunk combine='none'",
         ),
     ],
 )

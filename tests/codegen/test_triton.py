@@ -33,6 +33,8 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "triton"
             "attend_grad_q.descriptors",
             {"order": "union", "tokens": 4, "stages": 3, "descriptors": "all"},
         ),
+        ("attend.parts", {"parts": 8}),
+        ("select.parts", {"parts": 1024, "tokens": 1, "fan": 4, "stages": 1}),
     ],
 )
 def test_generated_source_is_the_golden_one(
@@ -56,19 +58,24 @@ def test_kernels_compile_for_gpus_that_are_not_here(arch: str, tmp_path: Path) -
         ("attend", {}),
         ("attend", {"order": "union", "tokens": 4, "registers": 168}),
         ("attend", {"order": "chunk", "combine": "atomic"}),
+        ("attend", {"parts": 8}),
         ("landmark_grad", {"window": 1024, "combine": "atomic"}),
         ("weigh", {}),
+        ("select", {"parts": 1024, "tokens": 1, "fan": 4, "stages": 1}),
     ):
         problem, _ = problems.make(kind, head_dim=64, top_k=16)
         schedule = generic(kind, "triton").replace(**change)
         tile = lower_kernel(problem, schedule, target)
-        path = tmp_path / f"{kind}_{schedule.order}_{arch}.py"
+        path = tmp_path / f"{kind}_{schedule.order}_{schedule.parts}_{arch}.py"
         path.write_text(generate_source(problem, schedule, target))
-        compiled = triton_build.compile_ahead(path, tile, schedule, target)
-        assert all(kernel.asm["cubin"] for kernel in compiled)
+        launches = triton_build.compile_ahead(path, tile, schedule, target)
+        assert all(compiled.asm["cubin"] for compiled in launches)
+        sources = [compiled.asm["ptx"] for compiled in launches]
         if kind == "attend":
-            products = any("mma" in kernel.asm["ptx"] for kernel in compiled)
-            assert products, "matrix products must use the matrix unit"
+            assert any("mma" in ptx for ptx in sources), "products must use the matrix unit"
+        # Launches that share a row's work wait for each other by themselves, from Hopper on.
+        waits = schedule.parts > 0 and arch in ("sm_90", "sm_100")
+        assert all(("griddepcontrol.wait" in ptx) == waits for ptx in sources)
 
 
 @pytest.mark.parametrize("descriptors", ["keys", "all"])

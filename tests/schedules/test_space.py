@@ -71,7 +71,10 @@ def test_a_legal_default_exists_on_the_smallest_gpu(head_dim: int, chunk: int, d
             "descriptors",
             "64 rows of bf16 or fp16 and 4 warps",
         ),
-        ("select", "triton", {"tokens": 1}, "knob", "allowed: 16, 32, 64, 128"),
+        ("select", "triton", {"tokens": 8}, "knob", "allowed: 1, 16, 32, 64, 128"),
+        ("select", "triton", {"tokens": 1}, "parts", "16 rows at least"),
+        ("attend", "triton", {"order": "union", "tokens": 4, "parts": 4}, "parts", "token order"),
+        ("weigh", "triton", {"parts": 8}, "knob", "allowed: 0"),
         ("attend_grad_kv", "triton", {"split": 64}, "combine", "combine='atomic'"),
         ("attend_grad_kv", "triton", {"combine": "atomic"}, "combine", "split=0"),
         ("attend_grad_kv", "tvm", {"split": 64, "combine": "atomic"}, "knob", "allowed: 0"),
@@ -121,6 +124,13 @@ def test_unions_are_not_prefetched_where_triton_cannot_compile_it() -> None:
     space.check(problem, schedule, "triton", H100)
     with pytest.raises(IllegalSchedule, match="stages=3 on sm_100"):
         space.check(problem, schedule, "triton", hardware.of_arch("sm_100"))
+
+
+def test_no_more_chunks_than_can_be_ranked_are_shared_out() -> None:
+    problem, _ = make("select", top_k=1024)
+    with pytest.raises(IllegalSchedule, match="at most 512 chunks a row"):
+        space.check(problem, Schedule(parts=256, chunk_block=16), "triton")
+    assert all(not s.parts for s in space.feasible(problem, "triton"))
 
 
 def test_a_program_that_does_not_fit_the_device_is_refused() -> None:

@@ -5,7 +5,7 @@ import triton.language as tl
 
 @triton.jit(do_not_specialize=['L', 'R', 'Lkv'])
 def attend(
-    p_q, p_k, p_v, p_indices, p_weights, p_out, L, R, Lkv,
+    p_q, p_indices, p_k, p_v, p_weights, p_out, L, R, Lkv,
 ):
     # grid: (L, 1, B)
     i_token = tl.program_id(0)

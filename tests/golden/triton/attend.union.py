@@ -73,7 +73,7 @@ def union_chunks(
 
 @triton.jit(do_not_specialize=['L', 'n_tiles', 'R', 'Lkv'])
 def attend(
-    p_q, p_k, p_v, p_indices, p_union_chunks, p_union_sizes, p_weights, p_out, L, n_tiles, R,
+    p_q, p_indices, p_k, p_v, p_union_chunks, p_union_sizes, p_weights, p_out, L, n_tiles, R,
     Lkv,
 ):
     # grid: (cdiv(L, 4), 1, B)

@@ -9,9 +9,9 @@ class Module:
     @T.prim_func
     def attend(
         q_ptr: T.handle,
+        indices_ptr: T.handle,
         k_ptr: T.handle,
         v_ptr: T.handle,
-        indices_ptr: T.handle,
         weights_ptr: T.handle,
         out_ptr: T.handle,
         L: T.int32,
@@ -23,15 +23,15 @@ class Module:
     ):
         # grid: (L, 1, B)
         n_q = T.int64()
+        n_indices = T.int64()
         n_k = T.int64()
         n_v = T.int64()
-        n_indices = T.int64()
         n_weights = T.int64()
         n_out = T.int64()
         p_q = T.match_buffer(q_ptr, (n_q,), "float32", align=4)
+        p_indices = T.match_buffer(indices_ptr, (n_indices,), "int32", align=4)
         p_k = T.match_buffer(k_ptr, (n_k,), "float32", align=4)
         p_v = T.match_buffer(v_ptr, (n_v,), "float32", align=4)
-        p_indices = T.match_buffer(indices_ptr, (n_indices,), "int32", align=4)
         p_weights = T.match_buffer(weights_ptr, (n_weights,), "float32", align=4)
         p_out = T.match_buffer(out_ptr, (n_out,), "float32", align=4)
         for tid in T.parallel(2):

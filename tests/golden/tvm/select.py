@@ -58,12 +58,13 @@ class Module:
                 # x_2 = lt [16]
                 x_2[T.Ramp(0, 1, 16)] = T.Select(T.Ramp(x_1, 1, 16) < R, T.Broadcast(1, 16), T.Broadcast(0, 16))
                 x_4: T.let = T.Cast("int64", i_batch * R)
+                x_7: T.let = T.Cast("int64", i_batch * R)
                 # b_lo = load [16]
-                b_lo[T.Ramp(0, 1, 16)] = T.Select(x_2[T.Ramp(0, 1, 16)] != 0, T.masked_load("int32x16", p_lo, T.Ramp(x_4 + T.Cast("int64", x_1), 1, 16), x_2[T.Ramp(0, 1, 16)] != 0), T.Broadcast(0, 16))
+                b_lo[T.Ramp(0, 1, 16)] = T.Select(x_2[T.Ramp(0, 1, 16)] != 0, T.masked_load("int32x16", p_lo, T.Ramp(x_7 + T.Cast("int64", x_1), 1, 16), x_2[T.Ramp(0, 1, 16)] != 0), T.Broadcast(0, 16))
                 # b_hi = load [16]
-                b_hi[T.Ramp(0, 1, 16)] = T.Select(x_2[T.Ramp(0, 1, 16)] != 0, T.masked_load("int32x16", p_hi, T.Ramp(x_4 + T.Cast("int64", x_1), 1, 16), x_2[T.Ramp(0, 1, 16)] != 0), T.Broadcast(0, 16))
-                x_7: T.let = T.Select(b_hi[T.Ramp(0, 1, 16)] > b_lo[T.Ramp(0, 1, 16)], b_lo[T.Ramp(0, 1, 16)], T.Broadcast(C, 16))
-                lanes: T.let = x_7
+                b_hi[T.Ramp(0, 1, 16)] = T.Select(x_2[T.Ramp(0, 1, 16)] != 0, T.masked_load("int32x16", p_hi, T.Ramp(x_7 + T.Cast("int64", x_1), 1, 16), x_2[T.Ramp(0, 1, 16)] != 0), T.Broadcast(0, 16))
+                x_10: T.let = T.Select(b_hi[T.Ramp(0, 1, 16)] > b_lo[T.Ramp(0, 1, 16)], b_lo[T.Ramp(0, 1, 16)], T.Broadcast(C, 16))
+                lanes: T.let = x_10
                 min_8: T.let = T.min(T.vectorlow("int32x8", lanes), T.vectorhigh("int32x8", lanes))
                 min_4: T.let = T.min(T.vectorlow("int32x4", min_8), T.vectorhigh("int32x4", min_8))
                 min_2: T.let = T.min(T.vectorlow("int32x2", min_4), T.vectorhigh("int32x2", min_4))
@@ -73,9 +74,9 @@ class Module:
                 max_4: T.let = T.max(T.vectorlow("int32x4", max_8), T.vectorhigh("int32x4", max_8))
                 max_2: T.let = T.max(T.vectorlow("int32x2", max_4), T.vectorhigh("int32x2", max_4))
                 last: T.let = T.max(T.Shuffle([max_2], [0]), T.Shuffle([max_2], [1]))
-                x_9: T.let = first // 16 * 16
-                x_15: T.let = T.Cast("int64", i_batch * C)
-                runs: T.let = x_9 < last
+                x_12: T.let = first // 16 * 16
+                x_18: T.let = T.Cast("int64", i_batch * C)
+                runs: T.let = x_12 < last
                 # b_q_mask = and [16, 1]
                 b_q_mask[T.Ramp(0, 1, 16)] = T.Select((x_2[T.Ramp(0, 1, 16)] != 0) & T.Broadcast(runs, 16), T.Broadcast(1, 16), T.Broadcast(0, 16))
                 # b_q = load [16, 128]
@@ -103,14 +104,14 @@ class Module:
                         b_q[T.Ramp((m * 16 + (u + 8)) * 16, 1, 16)] = block_high[T.Ramp(u * 16, 1, 16)]
                 for n in range(16):
                     b_best_1[T.Ramp(n * 16, 1, 16)] = T.Broadcast(T.int64(-9223372036854775807), 16)
-                for i_chunk_step in range((last - x_9 + 15) // 16):
-                    i_chunk: T.let = x_9 + i_chunk_step * 16
+                for i_chunk_step in range((last - x_12 + 15) // 16):
+                    i_chunk: T.let = x_12 + i_chunk_step * 16
                     # b_lmk = load [16, 128]
                     for m in range(16):
-                        x_10: T.let = i_chunk + m
-                        x_13: T.let = x_10 < C
+                        x_13: T.let = i_chunk + m
+                        x_16: T.let = x_13 < C
                         for n in range(8):
-                            b_lmk[T.Ramp(m * 128 + n * 16, 1, 16)] = T.if_then_else(x_13, p_landmarks[T.Ramp((x_15 + T.Cast("int64", i_chunk)) * 128 + m * 128 + n * 16, 1, 16)], T.Broadcast(T.float32(0.0), 16))
+                            b_lmk[T.Ramp(m * 128 + n * 16, 1, 16)] = T.if_then_else(x_16, p_landmarks[T.Ramp((x_18 + T.Cast("int64", i_chunk)) * 128 + m * 128 + n * 16, 1, 16)], T.Broadcast(T.float32(0.0), 16))
                     # b_dot = b_q [16, 128] @ b_lmk_t [128, 16] + b_score
                     for y in range(4):
                         for u in T.unroll(4):
@@ -123,33 +124,33 @@ class Module:
                             b_dot[T.Ramp((y * 4 + u) * 16, 1, 16)] = acc[T.Ramp(u * 16, 1, 16)]
                     # b_best_1: the 16 largest of itself and b_key, per row
                     for n in range(4):
-                        x_10_1: T.let = i_chunk + n * 4
-                        x_32: T.let = b_dot[T.Ramp(n * 4 * 16, 1, 16)] * 0.1
-                        b_value: T.let = T.Select(x_32 == 0.0, T.Broadcast(T.float32(0.0), 16), x_32)
-                        x_38: T.let = T.reinterpret("int32x16", b_value)
-                        x_47: T.let = T.Cast("int64x16", x_38 ^ x_38 >> 31 & 2147483647) << 32 | T.Cast("int64", i_chunk) + n * 4
-                        b_key: T.let = T.Select((x_10_1 >= b_lo[T.Ramp(0, 1, 16)]) & (x_10_1 < b_hi[T.Ramp(0, 1, 16)]) & (b_value > T.float32("-inf")), x_47, T.Broadcast(T.int64(-9223372036854775807), 16))
+                        x_13_1: T.let = i_chunk + n * 4
+                        x_35: T.let = b_dot[T.Ramp(n * 4 * 16, 1, 16)] * 0.1
+                        b_value: T.let = T.Select(x_35 == 0.0, T.Broadcast(T.float32(0.0), 16), x_35)
+                        x_41: T.let = T.reinterpret("int32x16", b_value)
+                        x_51: T.let = T.Cast("int64x16", x_41 ^ x_41 >> 31 & 2147483647) << 32 | T.Cast("int64", i_chunk) + n * 4
+                        b_key: T.let = T.Select((x_13_1 >= b_lo[T.Ramp(0, 1, 16)]) & (x_13_1 < b_hi[T.Ramp(0, 1, 16)]) & (b_value > T.float32("-inf")), x_51, T.Broadcast(T.int64(-9223372036854775807), 16))
                         fresh_16[T.Ramp(0, 1, 16)] = b_key
-                        x_10_2: T.let = i_chunk + (n * 4 + 1)
-                        x_32_1: T.let = b_dot[T.Ramp((n * 4 + 1) * 16, 1, 16)] * 0.1
-                        b_value_1: T.let = T.Select(x_32_1 == 0.0, T.Broadcast(T.float32(0.0), 16), x_32_1)
-                        x_38_1: T.let = T.reinterpret("int32x16", b_value_1)
-                        x_47_1: T.let = T.Cast("int64x16", x_38_1 ^ x_38_1 >> 31 & 2147483647) << 32 | T.Cast("int64", i_chunk) + (n * 4 + 1)
-                        b_key_1: T.let = T.Select((x_10_2 >= b_lo[T.Ramp(0, 1, 16)]) & (x_10_2 < b_hi[T.Ramp(0, 1, 16)]) & (b_value_1 > T.float32("-inf")), x_47_1, T.Broadcast(T.int64(-9223372036854775807), 16))
+                        x_13_2: T.let = i_chunk + (n * 4 + 1)
+                        x_35_1: T.let = b_dot[T.Ramp((n * 4 + 1) * 16, 1, 16)] * 0.1
+                        b_value_1: T.let = T.Select(x_35_1 == 0.0, T.Broadcast(T.float32(0.0), 16), x_35_1)
+                        x_41_1: T.let = T.reinterpret("int32x16", b_value_1)
+                        x_51_1: T.let = T.Cast("int64x16", x_41_1 ^ x_41_1 >> 31 & 2147483647) << 32 | T.Cast("int64", i_chunk) + (n * 4 + 1)
+                        b_key_1: T.let = T.Select((x_13_2 >= b_lo[T.Ramp(0, 1, 16)]) & (x_13_2 < b_hi[T.Ramp(0, 1, 16)]) & (b_value_1 > T.float32("-inf")), x_51_1, T.Broadcast(T.int64(-9223372036854775807), 16))
                         fresh_16[T.Ramp(16, 1, 16)] = b_key_1
-                        x_10_3: T.let = i_chunk + (n * 4 + 2)
-                        x_32_2: T.let = b_dot[T.Ramp((n * 4 + 2) * 16, 1, 16)] * 0.1
-                        b_value_2: T.let = T.Select(x_32_2 == 0.0, T.Broadcast(T.float32(0.0), 16), x_32_2)
-                        x_38_2: T.let = T.reinterpret("int32x16", b_value_2)
-                        x_47_2: T.let = T.Cast("int64x16", x_38_2 ^ x_38_2 >> 31 & 2147483647) << 32 | T.Cast("int64", i_chunk) + (n * 4 + 2)
-                        b_key_2: T.let = T.Select((x_10_3 >= b_lo[T.Ramp(0, 1, 16)]) & (x_10_3 < b_hi[T.Ramp(0, 1, 16)]) & (b_value_2 > T.float32("-inf")), x_47_2, T.Broadcast(T.int64(-9223372036854775807), 16))
+                        x_13_3: T.let = i_chunk + (n * 4 + 2)
+                        x_35_2: T.let = b_dot[T.Ramp((n * 4 + 2) * 16, 1, 16)] * 0.1
+                        b_value_2: T.let = T.Select(x_35_2 == 0.0, T.Broadcast(T.float32(0.0), 16), x_35_2)
+                        x_41_2: T.let = T.reinterpret("int32x16", b_value_2)
+                        x_51_2: T.let = T.Cast("int64x16", x_41_2 ^ x_41_2 >> 31 & 2147483647) << 32 | T.Cast("int64", i_chunk) + (n * 4 + 2)
+                        b_key_2: T.let = T.Select((x_13_3 >= b_lo[T.Ramp(0, 1, 16)]) & (x_13_3 < b_hi[T.Ramp(0, 1, 16)]) & (b_value_2 > T.float32("-inf")), x_51_2, T.Broadcast(T.int64(-9223372036854775807), 16))
                         fresh_16[T.Ramp(32, 1, 16)] = b_key_2
-                        x_10_4: T.let = i_chunk + (n * 4 + 3)
-                        x_32_3: T.let = b_dot[T.Ramp((n * 4 + 3) * 16, 1, 16)] * 0.1
-                        b_value_3: T.let = T.Select(x_32_3 == 0.0, T.Broadcast(T.float32(0.0), 16), x_32_3)
-                        x_38_3: T.let = T.reinterpret("int32x16", b_value_3)
-                        x_47_3: T.let = T.Cast("int64x16", x_38_3 ^ x_38_3 >> 31 & 2147483647) << 32 | T.Cast("int64", i_chunk) + (n * 4 + 3)
-                        b_key_3: T.let = T.Select((x_10_4 >= b_lo[T.Ramp(0, 1, 16)]) & (x_10_4 < b_hi[T.Ramp(0, 1, 16)]) & (b_value_3 > T.float32("-inf")), x_47_3, T.Broadcast(T.int64(-9223372036854775807), 16))
+                        x_13_4: T.let = i_chunk + (n * 4 + 3)
+                        x_35_3: T.let = b_dot[T.Ramp((n * 4 + 3) * 16, 1, 16)] * 0.1
+                        b_value_3: T.let = T.Select(x_35_3 == 0.0, T.Broadcast(T.float32(0.0), 16), x_35_3)
+                        x_41_3: T.let = T.reinterpret("int32x16", b_value_3)
+                        x_51_3: T.let = T.Cast("int64x16", x_41_3 ^ x_41_3 >> 31 & 2147483647) << 32 | T.Cast("int64", i_chunk) + (n * 4 + 3)
+                        b_key_3: T.let = T.Select((x_13_4 >= b_lo[T.Ramp(0, 1, 16)]) & (x_13_4 < b_hi[T.Ramp(0, 1, 16)]) & (b_value_3 > T.float32("-inf")), x_51_3, T.Broadcast(T.int64(-9223372036854775807), 16))
                         fresh_16[T.Ramp(48, 1, 16)] = b_key_3
                         if T.call_llvm_pure_intrin("bool", "llvm.vector.reduce.or", (fresh_16[T.Ramp(0, 1, 16)] > b_best_1[T.Ramp(240, 1, 16)]) | (fresh_16[T.Ramp(16, 1, 16)] > b_best_1[T.Ramp(240, 1, 16)]) | (fresh_16[T.Ramp(32, 1, 16)] > b_best_1[T.Ramp(240, 1, 16)]) | (fresh_16[T.Ramp(48, 1, 16)] > b_best_1[T.Ramp(240, 1, 16)])):
                             for k in range(16):

@@ -17,7 +17,7 @@ from hsa_compiler.tile.ir import Kernel, Pointer, Size, Var, Workspace
 
 
 @dataclass(frozen=True)
-class Parts:
+class Partials:
     """The parts of a ``[B, L, Hq, D]`` result: one for each slot of a row, in the data dtype, or
     one fp32 row that they are added into.
 
@@ -34,7 +34,7 @@ class Parts:
     @classmethod
     def of(
         cls, low: Lowering, op: Op, shape: AttendShape, role: str, with_lse: bool = False
-    ) -> Parts:
+    ) -> Partials:
         """The buffer that the schedule asks for; `with_lse` for the parts of a joint softmax."""
         heads = Size.of("B") * "L" * shape.query_heads
         if low.schedule.combine == "atomic":

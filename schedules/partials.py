@@ -28,11 +28,11 @@ WRITE_SHARE, READ_SHARE = 0.65, 0.67
 #: Share of a missed row's bytes that DRAM sends: neighbouring pairs share some.
 MISSED_SHARE = 0.75
 #: Share of the other resources' times that the binding one does not hide.
-PARTS_OVERLAP_LOSS = 0.25
+PARTIALS_OVERLAP_LOSS = 0.25
 
 
 @dataclass(frozen=True)
-class PartTimes:
+class PartialTimes:
     """Seconds that the walk keeps each resource busy, and of what runs before and after it."""
 
     compute: float
@@ -41,9 +41,9 @@ class PartTimes:
     around: float
 
 
-def part_times(
+def partial_times(
     call: Call, held: Footprint, flops: float, programs: float, resident: int, hardware: Hardware
-) -> PartTimes:
+) -> PartialTimes:
     """What a schedule in chunk order takes; arguments as of `rates.attend_seconds`."""
     shape, schedule = call.shape, call.schedule
     heads = call.batch * shape.programs
@@ -70,4 +70,4 @@ def part_times(
     running = min(float(resident), max(1.0, programs / hardware.units))
     around = visits * VISIT_SECONDS / (hardware.units * running)
     around += read / (hardware.dram_bandwidth * READ_SHARE)
-    return PartTimes(compute, l2, dram, around)
+    return PartialTimes(compute, l2, dram, around)
