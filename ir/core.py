@@ -17,7 +17,7 @@ and attributes in table order, defaults left out), so equal programs have equal 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -221,10 +221,20 @@ def prune(program: Program) -> Program:
 
 def rename(program: Program, names: Mapping[str, str]) -> Program:
     """The program with some values called otherwise."""
+    return _with_values(program, lambda v: Value(names.get(v.name, v.name), v.type))
+
+
+def with_dims(program: Program, dims: Mapping[str, Dim]) -> Program:
+    """The program with some dims replaced, e.g. by others that are known to be equal."""
 
     def new(value: Value) -> Value:
-        return Value(names.get(value.name, value.name), value.type)
+        shape = tuple(substitute(dim, dims) for dim in value.type.shape)
+        return Value(value.name, TensorType(value.type.dtype, shape))
 
+    return _with_values(program, new)
+
+
+def _with_values(program: Program, new: Callable[[Value], Value]) -> Program:
     ops = (
         Op(
             op.kind,

@@ -3,6 +3,10 @@
 before:  scores = score(q, landmarks); indices = select(scores, ..); slots = gather(scores, indices)
 after:   select {scores = score(..); indices = select(scores, ..)}
          weigh  {scores = score(..); slots = gather(scores, indices); ..}
+or:      retrieve {scores = score(..); indices = select(scores, ..); slots = gather(..); ..}
+
+The second where the scores of the chosen chunks are what they were chosen by: every score head has
+indices of its own, and neither noise nor a row's LSE changes the ranking.
 
 Each op's kernel stands in the op table; an op without one is recomputed in every kernel that
 reads it, so its results never reach memory. What a kernel needs from another is its output there
@@ -11,22 +15,20 @@ and an input here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from .core import KernelGroup, Op, Program, Value, prune
+from .core import KernelGroup, Op, Program, Value, prune, with_dims
 from .errors import IRError
 from .spec import GROUP_KINDS
 from .verifier import verify
 
+#: Kernels that have score heads.
+_SCORING = ("retrieve", "select", "weigh", "weigh_grad", "landmark_grad")
 
-def fuse_groups(
-    program: Program, merged: Mapping[str, str] | None = None
-) -> tuple[KernelGroup, ...]:
+
+def fuse_groups(program: Program) -> tuple[KernelGroup, ...]:
     """The kernels of a program in the order in which they run.
 
-    `merged` names kernels whose ops join an earlier one: {"weigh": "select"} makes retrieval one
-    group. Each group's program is complete: its inputs are those of the whole program and outputs
-    of earlier groups, by the same names. Raises IRError for an op that fits no group.
+    Each group's program is complete: its inputs are those of the whole program and outputs of
+    earlier groups, by the same names. Raises IRError for an op that fits no group.
     """
     program = prune(verify(program))
     producer = {value.name: op for op in program.ops for value in op.results}
@@ -37,11 +39,9 @@ def fuse_groups(
                 f"op {op.kind}: fits no kernel: its result {value.name} is an output "
                 "of the program, and is never stored"
             )
-    home = {kind: (merged or {}).get(kind, kind) for kind in GROUP_KINDS}
-    members: dict[str, list[Op]] = {
-        kind: [op for op in program.ops if op.spec.group and home[op.spec.group] == kind]
-        for kind in GROUP_KINDS
-    }
+    members = {kind: [op for op in program.ops if op.spec.group == kind] for kind in GROUP_KINDS}
+    if _selects_by_scores(program):
+        members["retrieve"] = members.pop("select") + members.pop("weigh")
     for kind, ops in members.items():
         counted = [op.kind for op in ops if op.kind != "add"]
         for op_kind in counted:
@@ -59,9 +59,26 @@ def fuse_groups(
     bodies = {
         kind: _with_recomputed(ops, program, recomputed) for kind, ops in members.items() if ops
     }
-    return tuple(
-        KernelGroup(kind, _group_program(kind, members[kind], bodies, program)) for kind in bodies
-    )
+    groups = []
+    for kind in bodies:
+        group = _group_program(kind, members[kind], bodies, program)
+        if kind not in _SCORING:
+            # Index heads are Hi here also where they are the score heads, so that equal kernels
+            # are equal.
+            group = with_dims(group, {"Hr": "Hi"})
+        groups.append(KernelGroup(kind, group))
+    return tuple(groups)
+
+
+def _selects_by_scores(program: Program) -> bool:
+    """Whether selection and weights may be one kernel (see the module text)."""
+    select, gather = program.find("select"), program.find("gather")
+    if select is None or gather is None or program.find("normalize") is None:
+        return False
+    if select.operand("seed") is not None or select.operand("row_lse") is not None:
+        return False
+    heads = select["scores"].type.shape[2]
+    return gather["indices"] == select.results[0] and select.results[0].type.shape[2] == heads
 
 
 def _with_recomputed(ops: list[Op], program: Program, recomputed: list[Op]) -> list[Op]:
@@ -76,7 +93,7 @@ def _with_recomputed(ops: list[Op], program: Program, recomputed: list[Op]) -> l
 
 
 def _group_program(
-    kind: str, own: list[Op], bodies: dict[str, list[Op]], program: Program
+    kind: str, members: list[Op], bodies: dict[str, list[Op]], program: Program
 ) -> Program:
     ops = bodies[kind]
     made = {value.name for op in ops for value in op.results}
@@ -88,7 +105,7 @@ def _group_program(
         for _, value in op.operands
     }
     wanted = read_elsewhere | {value.name for value in program.outputs}
-    outputs = [value for op in own for value in op.results if value.name in wanted]
+    outputs = [value for op in ops if op in members for value in op.results if value.name in wanted]
     inputs: dict[str, Value] = {
         value.name: value for op in ops for _, value in op.operands if value.name not in made
     }

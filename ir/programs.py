@@ -28,7 +28,9 @@ class RetrieveOptions:
 
     `normalize` None selects only. `bias`, `rank_scale`, `noise` and `row_lse` add the inputs
     chunk_bias, rank_scale, seed and row_lse; kind "lse_mix" adds local_lse. `inverse` adds the
-    outputs order and offsets, the inverse index that gradients and chunk order read.
+    outputs order and offsets, the inverse index that gradients and chunk order read. `own_indices`:
+    every score head has indices of its own (Hi is Hr), which lets selection and weights be one
+    kernel.
     """
 
     top_k: int
@@ -42,6 +44,7 @@ class RetrieveOptions:
     force_first: int = 0
     force_last: int = 0
     inverse: bool = False
+    own_indices: bool = False
     dtype: str = "bf16"
 
 
@@ -187,6 +190,7 @@ def _retrieve(
         reduce=o.reduce,
         force_first=o.force_first,
         force_last=o.force_last,
+        dims={"Hi": "Hr"} if o.own_indices else None,
     )
     inverse = _invert(b, indices) if o.inverse else {}
     if o.normalize is None:

@@ -12,7 +12,8 @@ and index head hr*Hi//Hr. Token t of an op with `query_block` uses retrieval row
 An empty slot has index -1, logit and lse -inf, weight 0, and passes no gradient.
 
 `group` is the kernel an op belongs to; None marks an op that every kernel reading it recomputes,
-so that its results (scores, one output per slot, their gradients) never reach memory.
+so that its results (scores, one output per slot, their gradients) never reach memory. No op belongs
+to `retrieve`: it is `select` and `weigh` together, where fusion finds that they may be one kernel.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .op_spec import DTYPES, FLOATS, Attr, Check, OpSpec, Scalar, patterns
 __all__ = ["DTYPES", "FLOATS", "GROUP_KINDS", "NORMALIZATIONS", "OPS", "OpSpec", "Scalar"]
 
 GROUP_KINDS = (
+    "retrieve",
     "select",
     "weigh",
     "invert_index",

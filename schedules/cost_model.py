@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from hsa_compiler.ir.dims import evaluate
 from hsa_compiler.schedules import space, split
 from hsa_compiler.schedules.defaults import generic
-from hsa_compiler.schedules.footprint import BYTES, KernelShape, chunk_count, footprint
+from hsa_compiler.schedules.footprint import (
+    BYTES,
+    RANKING,
+    KernelShape,
+    chunk_count,
+    footprint,
+    visible_chunks,
+)
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.partials import PARTIALS_OVERLAP_LOSS, partial_times
 from hsa_compiler.schedules.problem import Problem
@@ -25,7 +32,9 @@ from hsa_compiler.schedules.rates import (
     attend_seconds,
     cpu_reach,
     gpu_reach,
+    merge_seconds,
     resident_programs,
+    threshold_seconds,
 )
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.schedules.traffic import (
@@ -39,8 +48,9 @@ from hsa_compiler.schedules.traffic import (
 #: Chunks in the union of 16 neighbouring tokens, over K, where nobody measured it.
 DEFAULT_UNION = 1.3
 #: Share of the other resources' times that the binding one does not hide: on a GPU whose attention
-#: programs compute, and elsewhere.
+#: programs compute, of selection on a GPU, and elsewhere.
 ATTEND_OVERLAP_LOSS = 0.2
+RANKING_OVERLAP_LOSS = 0.4
 OVERLAP_LOSS = 0.1
 #: Element operations a running top-k costs for each score.
 TOP_K_OPS = 24.0
@@ -97,7 +107,7 @@ def work(problem: Problem, sizes: Mapping[str, int]) -> Work:
     # What is read at chosen chunks alone, and the most elements of it that the slots name.
     each = shape.chunk * shape.head_dim * shape.programs
     gathered = {"k": each, "v": each}
-    if shape.kind != "select":
+    if shape.kind not in RANKING:
         gathered["landmarks"] = shape.retrieval_dim * shape.score_heads
     for value in (*program.inputs, *program.outputs):
         if value.name in unread:
@@ -111,9 +121,9 @@ def work(problem: Problem, sizes: Mapping[str, int]) -> Work:
         per_slot = 2.0 * shape.chunk * shape.head_dim * ATTEND_PRODUCTS[shape.kind]
         return Work(tokens * heads * slots * per_slot, moved, tokens * slots, tokens)
     retrieval = 2.0 * rows * shape.score_heads * shape.retrieval_dim
-    if shape.kind == "select":
-        seen = split.visible_chunks(sizes.get("R", 1), chunks)
-        return Work(retrieval * seen, moved, rows * slots, rows)
+    if shape.kind in RANKING:
+        visible = visible_chunks(chunks, sizes.get("R", sizes.get("L", 1)))
+        return Work(retrieval * visible, moved, rows * slots, rows)
     if shape.kind == "invert_index":
         return Work(0.0, moved, rows * slots, rows)
     return Work(retrieval * slots, moved, rows * slots, rows)
@@ -171,7 +181,7 @@ def predict(
     l2_bytes = todo.bytes + read
     dram_bytes = todo.bytes + missed_bytes(call, read, hardware)
     flops = todo.flops * held.padded_rows / held.rows * recomputed * union_share(call)
-    scores = todo.flops / max(2.0 * shape.retrieval_dim, 1) if shape.kind == "select" else 0.0
+    scores = todo.flops / max(2.0 * shape.retrieval_dim, 1) if shape.kind in RANKING else 0.0
     lost = OVERLAP_LOSS
     if hardware.kind == "cuda":
         resident = resident_programs(schedule, held, hardware)
@@ -185,7 +195,7 @@ def predict(
         "l2": l2_bytes / (hardware.l2_bandwidth * reach),
         "launch": hardware.launch_seconds,
     }
-    if hardware.kind == "cuda" and shape.kind == "select" and schedule.parts:
+    if hardware.kind == "cuda" and shape.kind in RANKING and schedule.parts:
         times = {"dram": split.select_seconds(call, held, resident, hardware)}
     elif hardware.kind == "cuda" and call.has_partials:
         parts = partial_times(call, held, flops, programs, resident, hardware)
@@ -194,6 +204,10 @@ def predict(
     elif hardware.kind == "cuda" and shape.kind in ATTEND_PRODUCTS:
         times["compute"] = attend_seconds(call, held, flops, programs, resident, hardware)
         lost = ATTEND_OVERLAP_LOSS
+    elif hardware.kind == "cuda" and shape.kind in RANKING:
+        of_kernel = threshold_seconds if schedule.top_k == "threshold" else merge_seconds
+        times["compute"] = of_kernel(call, held, flops, programs, resident, hardware)
+        lost = RANKING_OVERLAP_LOSS
     else:
         times["compute"] = flops / rate + scores * TOP_K_OPS / hardware.fp32_rate
     if hardware.kind == "cuda" and "launch" in times:
@@ -202,7 +216,7 @@ def predict(
     bound = max(times, key=lambda name: times[name])
     # The others overlap with the binding one, but never wholly.
     seconds = times[bound] + lost * (sum(times.values()) - times[bound]) + around
-    if hardware.kind != "cuda" and shape.kind == "select" and schedule.parts:
+    if hardware.kind != "cuda" and shape.kind in RANKING and schedule.parts:
         seconds += split.cpu_choose_seconds(call, hardware)
     if shape.kind == "attend" and schedule.parts:
         seconds += split.combine_seconds(call, shape.programs * shape.row_group, hardware)
@@ -274,7 +288,9 @@ def _moves(schedule: Schedule, default: Schedule) -> int:
 def _recomputed(shape: KernelShape, schedule: Schedule) -> float:
     """How many times more products a sub-tiled gradient computes: the softmax statistics of the
     whole chunk (two products) come first, in the gradient of keys and values for every sub-tile.
-    The joint softmax knows its statistics."""
+    The joint softmax knows its statistics. Threshold selection scores every chunk twice."""
+    if schedule.top_k == "threshold":
+        return 2.0
     tiles = shape.key_tiles(schedule)
     if tiles == 1 or shape.joint or shape.kind not in ("attend_grad_q", "attend_grad_kv"):
         return 1.0

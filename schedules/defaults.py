@@ -10,6 +10,7 @@ from __future__ import annotations
 from hsa_compiler.schedules.schedule import KERNELS, Schedule
 
 GENERIC: dict[tuple[str, str], Schedule] = {
+    ("retrieve", "triton"): Schedule(tokens=32, chunk_block=32, warps=4, stages=1),
     ("select", "triton"): Schedule(tokens=32, chunk_block=32, warps=4, stages=1),
     ("weigh", "triton"): Schedule(warps=4, dim_block=64),
     ("attend", "triton"): Schedule(order="token", warps=4, stages=2),
@@ -18,6 +19,7 @@ GENERIC: dict[tuple[str, str], Schedule] = {
     ("attend_grad_kv", "triton"): Schedule(order="chunk", pairs=4, warps=4, stages=2),
     ("weigh_grad", "triton"): Schedule(warps=4, dim_block=64),
     ("landmark_grad", "triton"): Schedule(order="chunk", pairs=16, dim_block=64, warps=4),
+    ("retrieve", "tvm"): Schedule(tokens=16, chunk_block=16, lanes="rows", unroll=4),
     ("select", "tvm"): Schedule(tokens=16, chunk_block=16, lanes="rows", unroll=4),
     ("weigh", "tvm"): Schedule(dim_block=64),
     ("attend", "tvm"): Schedule(order="token", lanes="rows", unroll=4),

@@ -15,6 +15,8 @@ from hsa_compiler.schedules.hardware import Hardware, has_copy_engine
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 
+#: Kernels that rank chunks: all scores of a tile of rows pass through them.
+RANKING = ("retrieve", "select")
 BYTES = {"fp64": 8, "i64": 8, "fp32": 4, "i32": 4, "u32": 4, "bf16": 2, "fp16": 2, "bool": 1}
 
 #: Registers a GPU thread can have; accumulators beyond it always spill.
@@ -34,6 +36,32 @@ WGMMA_WARPS = 4
 def power_of_two(size: int) -> int:
     """The smallest power of two that is not less than `size`."""
     return 1 << (size - 1).bit_length()
+
+
+def fewest_lanes(top_k: int) -> int:
+    """The fewest chunks a block of threshold selection may have: two values of each lane, and these
+    must be a third more than K to bound the K-th best well."""
+    return max(power_of_two(-(-2 * top_k // 3)), MIN_ROWS)
+
+
+def ranked_block(shape: KernelShape, schedule: Schedule) -> int:
+    """Chunks that a kernel of `RANKING` scores at once."""
+    least = power_of_two(shape.top_k)
+    if schedule.top_k == "threshold":
+        least = fewest_lanes(shape.top_k)
+    return max(schedule.chunk_block, least)
+
+
+def visible_chunks(chunks: int, rows: int) -> float:
+    """Chunks that a row sees on average: half of them in a causal call; nearly all where there are
+    fewer rows than chunks, which then are the end of a sequence."""
+    return float(chunks) if rows <= chunks else max(chunks / 2, 1.0)
+
+
+def list_capacity(top_k: int) -> int:
+    """Entries of a row's list of candidates in threshold selection: about twice K, since the bound
+    lets a few more than K chunks through."""
+    return max(2 * power_of_two(top_k), 32)
 
 
 @dataclass(frozen=True)
@@ -73,7 +101,7 @@ class KernelShape:
     def _read(cls, problem: Problem) -> KernelShape:
         dtype = data_dtype(problem.group.program)
         query_heads, kv_heads = problem.get("Hq", 1), problem.get("H", 1)
-        index_heads = problem.get("Hi", 1)
+        index_heads = problem.get("Hi", problem.get("Hr", 1))
         programs = max(index_heads, kv_heads)
         return cls(
             kind=problem.kind,
@@ -166,6 +194,10 @@ def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint
         live = max(shape.query_tensors * logits, carried + logits // 2)
     if schedule.descriptors == "all":
         live += _row_operands(shape, padded) // 4
+    if shape.kind in RANKING and schedule.top_k == "threshold":
+        # As compiled: addresses of list entries beside the scores; entries of 64 bits.
+        block, entries = ranked_block(shape, schedule), list_capacity(shape.top_k)
+        live = int(rows * max(5.5 * block, 4.5 * entries))
     return Footprint(rows, padded, carried, live, step, shared)
 
 
@@ -201,6 +233,18 @@ def _shared_bytes(shape: KernelShape, schedule: Schedule, padded: int, step: int
         if schedule.order == "chunk":
             stays = 2 * shape.key_tile(schedule) * shape.head_dim * shape.width
         return step * steps + stays
+    if shape.kind in RANKING and schedule.top_k == "threshold":
+        # Queries stay, blocks of landmarks are in flight, a triangle counts, and scores change
+        # their layout on the way to the lists.
+        block = ranked_block(shape, schedule)
+        dims = min(schedule.dim_block, power_of_two(shape.retrieval_dim))
+        queries = schedule.tokens * dims * shape.width
+        landmarks = schedule.stages * block * dims * shape.width
+        changing = 4 * schedule.tokens * block
+        if dims < shape.retrieval_dim:
+            # Queries are in flight too, but nothing is while the scores of a block are used.
+            queries, changing = queries * schedule.stages, 0
+        return queries + landmarks + 2 * block * block + changing
     if shape.kind == "attend_grad_kv":
         # A row's address comes from its pair, so one step is prefetched at most. Softmax tiles
         # are operands in another layout; sub-tiles are loaded again for the statistics.
@@ -228,16 +272,19 @@ def _tiles(shape: KernelShape, schedule: Schedule) -> tuple[int, int, int]:
         rows = schedule.pairs * shape.row_group
         return rows, 2 * tile * dim, 2 * rows * dim * width
     dims = min(schedule.dim_block, power_of_two(shape.retrieval_dim))
-    if shape.kind == "select":
+    if shape.kind in RANKING:
+        rows, block = schedule.tokens, ranked_block(shape, schedule)
+        step = (rows + block) * dims * width
+        if schedule.top_k == "threshold":
+            # Two values a lane and the scores of a block; later the lists.
+            return rows, rows * max(3 * block, 2 * list_capacity(top_k)), step
         # 64-bit candidates: the best so far, and a block's scores becoming candidates.
-        rows, block = schedule.tokens, max(schedule.chunk_block, power_of_two(top_k))
         if schedule.parts:
             # Nothing is kept from block to block; one row's products are held until summed.
             block = schedule.chunk_block
             scores = rows * 4 * block + (block * dims if rows == 1 else 0)
             return rows, scores, (rows + block) * dims * width
-        held = rows * (2 * power_of_two(top_k) + 3 * block)
-        return rows, held, (rows + block) * dims * width
+        return rows, rows * (2 * power_of_two(top_k) + 3 * block), step
     if shape.kind in ("weigh", "weigh_grad"):
         return 1, power_of_two(top_k) * dims, top_k * dims * width
     if shape.kind == "landmark_grad":
@@ -315,7 +362,7 @@ def check_resources(
         )
     if shape.kind in ("attend", "attend_grad_q") and schedule.order == "chunk":
         _check_chunk_order(shape, schedule)
-    if shape.kind == "select" and schedule.parts and shape.top_k > MAX_RANKED:
+    if shape.kind in RANKING and schedule.parts and shape.top_k > MAX_RANKED:
         raise IllegalSchedule(
             "parts",
             f"parts={schedule.parts} with top-k {shape.top_k}: at most {MAX_RANKED} chunks a row "

@@ -12,11 +12,16 @@ import math
 
 from hsa_compiler.schedules.footprint import (
     MAX_REGISTERS,
+    RANKING,
     WGMMA_ROWS,
     WGMMA_WARPS,
     Footprint,
     KernelShape,
+    list_capacity,
+    power_of_two,
     prefetches,
+    ranked_block,
+    visible_chunks,
 )
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.schedule import Schedule
@@ -58,6 +63,30 @@ PREFETCH_GAIN = 0.9
 DESCRIPTOR_GAIN = {"none": 1.0, "keys": 0.95, "all": 0.87}
 #: Share of the registers that, when it is missing, makes a program twice as slow.
 SPILLED_SHARE = 0.2
+#: Instructions of threshold selection: for each chunk a row passes, for each block of them, for
+#: each further head whose scores are reduced, and for each lane and each list entry of a row.
+PASS_OPS = 26.0
+BLOCK_OPS = 500.0
+SCORE_OPS = 12.0
+LANE_OPS = 115.0
+ENTRY_OPS = 225.0
+#: Instructions of merging selection for each chunk a row passes, and for each of these and slot.
+MERGE_OPS = 110.0
+MERGE_SLOT_OPS = 6.0
+#: Registers of threshold selection for each score of a block, while passing, and for each list
+#: entry, while choosing.
+PASS_REGISTERS = 5.5
+LIST_REGISTERS = 4.5
+#: Warps of a multiprocessor with which its instructions are half as fast as they could be.
+LATENCY_WARPS = 11.0
+#: How warps that share 16 rows slow selection (power of their number), how much slower tiles of
+#: fewer than 64 rows are, and what missing registers cost: a power of their share of all.
+SPLIT_POWER = 0.7
+SMALL_TILE_COST = 1.3
+#: How much slower more than 4 warps are, which all meet for every block.
+MANY_WARPS_COST = 1.15
+SPILL_COST = 3.0
+SPILL_POWER = 1.5
 #: fp32 lanes of a CPU's multiply-add unit.
 CPU_LANES = 8
 #: The innermost cache of a CPU core.
@@ -136,6 +165,101 @@ def attend_seconds(
     return stalled
 
 
+def threshold_seconds(
+    call: Call,
+    held: Footprint,
+    flops: float,
+    programs: float,
+    resident: int,
+    hardware: Hardware,
+) -> float:
+    """Seconds that threshold selection computes on a GPU: `flops` in products of scores, those
+    that count a block's candidates, passes, searches and stores."""
+    shape, schedule = call.shape, call.schedule
+    block = ranked_block(shape, schedule)
+    rows = call.batch * call.rows * shape.index_heads
+    # A tile of rows passes over whole blocks.
+    passes = visible_chunks(max(call.chunks, 1), call.rows) / block + 0.5
+    elements = rows * passes * block
+    members = shape.score_heads / shape.index_heads
+    products = flops + elements * 2.0 * block
+    rate = hardware.rate(shape.dtype) * _tile_rate(schedule, held, hardware)
+    listed = rows * ENTRY_OPS * list_capacity(shape.top_k)
+    searched = rows * LANE_OPS * block
+    passed = elements * (PASS_OPS + SCORE_OPS * (members - 1)) + rows * passes * BLOCK_OPS
+    # The last rows of a causal call pass twice the average; many programs even that out.
+    uneven = 1.0 + min(hardware.units / programs, 1.0) if call.rows > call.chunks else 1.0
+    passed, products = passed * uneven, products * uneven
+    # Registers that are missing slow the phase that needs them.
+    by_dims = schedule.dim_block < shape.retrieval_dim
+    passed *= _overfull(schedule, PASS_REGISTERS * block * (1.5 if by_dims else 1.0))
+    listed *= _overfull(schedule, LIST_REGISTERS * list_capacity(shape.top_k))
+    issued = (passed + searched + listed) * _shared_rows(schedule, held)
+    if held.padded_rows < WGMMA_ROWS:
+        issued *= SMALL_TILE_COST
+    waiting = 0.0
+    if by_dims:
+        # Loads of dims in blocks are not prefetched past the end of a row.
+        steps = 2.0 * passes * members * shape.retrieval_dim / schedule.dim_block
+        waves = max(programs / hardware.units / resident, 1.0)
+        waiting = steps * waves * LOAD_SECONDS / max(schedule.stages - 1, 0.5)
+    return (
+        waiting
+        + products / rate / _busy(programs, hardware)
+        + _issue_seconds(schedule, issued, programs, resident, hardware)
+    )
+
+
+def merge_seconds(
+    call: Call,
+    held: Footprint,
+    flops: float,
+    programs: float,
+    resident: int,
+    hardware: Hardware,
+) -> float:
+    """Seconds that merging selection computes on a GPU."""
+    schedule = call.schedule
+    rate = hardware.rate(call.shape.dtype) * _tile_rate(schedule, held, hardware)
+    kept = power_of_two(call.shape.top_k)
+    # Whole blocks, and the final order.
+    block = ranked_block(call.shape, schedule)
+    elements = visible_chunks(max(call.chunks, 1), call.rows) + 3 * block
+    elements *= call.batch * call.rows * call.shape.index_heads
+    issued = elements * (MERGE_OPS + MERGE_SLOT_OPS * kept) * _shared_rows(schedule, held)
+    return flops / rate / _busy(programs, hardware) + _issue_seconds(
+        schedule, issued, programs, resident, hardware
+    )
+
+
+def _busy(programs: float, hardware: Hardware) -> float:
+    """The share of the multiprocessors that have a program."""
+    return min(1.0, programs / hardware.units)
+
+
+def _shared_rows(schedule: Schedule, held: Footprint) -> float:
+    """How much slower warps are that share a tile's rows, and so their sums."""
+    meeting = MANY_WARPS_COST if schedule.warps > 4 else 1.0
+    return meeting * math.pow(max(16 * schedule.warps / held.padded_rows, 1.0), SPLIT_POWER)
+
+
+def _overfull(schedule: Schedule, per_row: float) -> float:
+    """How much slower a phase is that holds so many registers for every row of a tile."""
+    need = REGISTERS_AROUND + per_row * schedule.tokens / (32 * schedule.warps)
+    limit = schedule.registers or MAX_REGISTERS
+    return 1.0 + SPILL_COST * math.pow(max(need - limit, 0.0) / MAX_REGISTERS, SPILL_POWER)
+
+
+def _issue_seconds(
+    schedule: Schedule, issued: float, programs: float, resident: int, hardware: Hardware
+) -> float:
+    """Seconds of instructions that wait for each other: few warps hide little of it."""
+    running = min(float(resident), max(1.0, programs / hardware.units))
+    warps = running * schedule.warps
+    rate = hardware.fp32_rate / 2 * warps / (warps + LATENCY_WARPS)
+    return issued / rate / _busy(programs, hardware)
+
+
 def _wide(schedule: Schedule, held: Footprint) -> bool:
     return held.padded_rows >= WGMMA_ROWS and schedule.warps >= WGMMA_WARPS
 
@@ -184,7 +308,7 @@ def cpu_reach(
     busy = min(1.0, programs / hardware.units)
     rows = held.rows
     rate = hardware.rate(shape.dtype) * busy
-    if shape.kind in ATTEND_PRODUCTS or shape.kind == "select":
+    if shape.kind in ATTEND_PRODUCTS or shape.kind in RANKING:
         full = rows / (CPU_LANES * math.ceil(rows / CPU_LANES))
         rate *= full if schedule.lanes == "rows" else COLS_RATE
         # A core needs about eight independent sums to hide the latency of its multiply-adds.
@@ -192,7 +316,7 @@ def cpu_reach(
         has_partials = schedule.order == "chunk" and shape.kind != "attend_grad_kv"
         if has_partials:
             rate *= CPU_PARTS_RATE
-        if (shape.kind == "select" or has_partials) and 4 * held.live > CPU_L1_BYTES:
+        if (shape.kind in RANKING or has_partials) and 4 * held.live > CPU_L1_BYTES:
             rate *= 0.7
     else:
         # Short loops over dims cost their starts and their sums over lanes.

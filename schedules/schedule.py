@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 KERNELS = (
+    "retrieve",
     "select",
     "weigh",
     "attend",
@@ -64,6 +65,14 @@ class Schedule:
     )
     chunk_tile: int = _knob(0, (0, 16, 32, 64), "keys of a chunk held at once; 0 = the whole chunk")
     chunk_block: int = _knob(32, (16, 32, 64, 128), "chunks scored at once while selecting")
+    top_k: str = _knob(
+        "merge",
+        ("merge", "threshold"),
+        "how the best chunks are found: merge sorts every block of scores into the best so far; "
+        "threshold bounds the K-th best score first and then lists the chunks that reach it, which "
+        "scores them twice and sorts nothing",
+        ordinal=False,
+    )
     pairs: int = _knob(8, (1, 2, 4, 8, 16, 32, 64), "(token, slot) pairs per step of chunk order")
     split: int = _knob(
         0,

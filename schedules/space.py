@@ -17,6 +17,7 @@ from typing import Any
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.footprint import (
     MIN_ROWS,
+    RANKING,
     KernelShape,
     check_resources,
     chunk_size,
@@ -57,13 +58,15 @@ class KernelKnobs:
         return ("order", *self.shared, *own)
 
 
+_RANKING = KernelKnobs(
+    ("token",),
+    ("parts", "fan", "tokens", "chunk_block", "dim_block"),
+    ("top_k", "warps", "stages", "registers"),
+    ("lanes", "unroll"),
+)
 KNOBS: dict[str, KernelKnobs] = {
-    "select": KernelKnobs(
-        ("token",),
-        ("parts", "fan", "tokens", "chunk_block", "dim_block"),
-        ("warps", "stages"),
-        ("lanes", "unroll"),
-    ),
+    "retrieve": _RANKING,
+    "select": _RANKING,
     "weigh": KernelKnobs(("token",), ("dim_block",), ("warps",)),
     "attend": KernelKnobs(
         ("token", "union", "chunk"),
@@ -93,10 +96,9 @@ KNOBS: dict[str, KernelKnobs] = {
 #: Values of a knob that one kernel takes on a back end, where they are fewer than the knob's own
 #: choices. A CPU's registers hold few rows, so more tokens a tile than fill its lanes gain nothing.
 LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
-    ("select", "triton", "tokens"): (1, 16, 32, 64, 128),
-    ("select", "tvm", "tokens"): (1, 16, 32, 64, 128),
-    ("select", "triton", "parts"): (0, 256, 1024),
-    ("select", "tvm", "parts"): (0, 8, 64),
+    **{(kind, backend, "tokens"): (1, 16, 32, 64, 128) for kind in RANKING for backend in BACKENDS},
+    **{(kind, "triton", "parts"): (0, 256, 1024) for kind in RANKING},
+    **{(kind, "tvm", "parts"): (0, 8, 64) for kind in RANKING},
     ("attend", "triton", "parts"): (0, 2, 4, 8, 16, 32, 64),
     ("attend", "tvm", "parts"): (0, 2, 8),
     ("attend", "tvm", "tokens"): (1, 2, 4, 8, 16),
@@ -164,7 +166,7 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
     kind, read = problem.kind, KNOBS[problem.kind].names(backend)
     least = {
         # Where one program does it all, a block is merged into the K best at once.
-        "chunk_block": shape.top_k if kind == "select" and not schedule.parts else 1,
+        "chunk_block": shape.top_k if kind in RANKING and not schedule.parts else 1,
         "pairs": -(-MIN_ROWS // shape.row_group) if backend == "triton" else 1,
     }
     changes: dict[str, Any] = {}
@@ -190,10 +192,11 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
         changes["parts"] = min(schedule.parts, slots[-1]) if schedule.order == "token" else 0
         if changes["parts"]:
             changes["descriptors"] = "none"
-    elif kind == "select" and not schedule.parts:
+    elif kind in RANKING and not schedule.parts:
         changes |= {"tokens": max(schedule.tokens, MIN_ROWS), "fan": 1}
-    elif kind == "select" and backend == "triton":
-        changes["stages"] = 1  # many programs load side by side, which none has to plan ahead
+    elif kind in RANKING and backend == "triton":
+        # Many programs load side by side, which none has to plan ahead, and rank what they find.
+        changes |= {"stages": 1, "top_k": "merge", "registers": 0}
     return canonical(kind, backend, adapted(problem, schedule).replace(**changes))
 
 
@@ -266,7 +269,7 @@ def check_together(kind: str, schedule: Schedule) -> None:
     """The part of `check_knobs` that is about several knobs at once.
 
     Raises:
-        IllegalSchedule: kind ``"combine"``, ``"split"`` or ``"tokens"``.
+        IllegalSchedule: kind ``"combine"``, ``"split"``, ``"tokens"`` or ``"registers"``.
     """
     if KNOBS[kind].has_unions and (schedule.tokens > 1) != (schedule.order == "union"):
         raise IllegalSchedule(
@@ -286,10 +289,16 @@ def check_together(kind: str, schedule: Schedule) -> None:
             f"{kind} with parts={schedule.parts} descriptors={schedule.descriptors!r}: programs "
             "that share a token's chunks load them without; give descriptors='none'",
         )
-    if kind == "select" and schedule.tokens < MIN_ROWS and not schedule.parts:
+    if kind in RANKING and schedule.parts and schedule.top_k != "merge":
         raise IllegalSchedule(
             "parts",
-            f"select with tokens={schedule.tokens} and parts=0: a program that does it all has "
+            f"{kind} with parts={schedule.parts} top_k={schedule.top_k!r}: parts rank their "
+            "candidates themselves; give top_k='merge'",
+        )
+    if kind in RANKING and schedule.tokens < MIN_ROWS and not schedule.parts:
+        raise IllegalSchedule(
+            "parts",
+            f"{kind} with tokens={schedule.tokens} and parts=0: a program that does it all has "
             f"{MIN_ROWS} rows at least",
         )
     if KNOBS[kind].has_partials:
@@ -307,6 +316,11 @@ def check_together(kind: str, schedule: Schedule) -> None:
             f"{kind} with split={schedule.split} window={schedule.window} "
             f"combine={schedule.combine!r}: programs that share a chunk (split or window > 0) need "
             "combine='atomic', and a whole chunk needs none",
+        )
+    if schedule.registers and schedule.top_k == "merge" and kind in RANKING:
+        raise IllegalSchedule(
+            "registers",
+            f"{kind} with registers={schedule.registers}: only top_k='threshold' limits them",
         )
     if 0 < schedule.split < schedule.pairs:
         raise IllegalSchedule(

@@ -10,7 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hsa_compiler.schedules.footprint import Footprint
+from hsa_compiler.schedules.footprint import (
+    RANKING,
+    Footprint,
+    ranked_block,
+    visible_chunks,
+)
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.traffic import Call
 
@@ -23,13 +28,12 @@ STREAM_RATE = 0.7
 #: Seconds of one step of an attention program that has the multiprocessor for itself: it waits for
 #: the chunk.
 STEP_SECONDS = 1.5e-6
-#: Seconds in which a program that does it all merges one block of chunks into its K best.
-MERGE_SECONDS = 8e-6
+#: Seconds in which a program that does it all merges one block of chunks into its K best, and in
+#: which it compares one with a threshold, once for each pass.
+MERGE_SECONDS, THRESHOLD_SECONDS = 8e-6, 1e-6
 #: What each halving of eight warps adds to a launch that ranks, and each doubling or halving of
 #: four to one that combines.
 RANK_WARPS_COST, COMBINE_WARPS_COST = 0.05, 0.1
-#: Seconds in which a program that does it all merges one block of chunks into its K best.
-MERGE_SECONDS = 8e-6
 #: What each doubling of the warps away from four adds to it.
 WARPS_COST = 0.03
 #: Element operations of a score that is summed without the matrix unit, per dim, and of comparing
@@ -42,12 +46,6 @@ FEW_ROWS_RATE, UNHIDDEN = 0.3, 0.3
 RANKED, COMPARED = 8, 512
 #: Seconds that a program costs a launch, whether it has work or not.
 PROGRAM_SECONDS = 4e-10
-
-
-def visible_chunks(rows: int, chunks: int) -> float:
-    """Chunks that a row sees on average: half of them in a causal call, nearly all where the rows
-    are the end of a sequence."""
-    return float(chunks) if rows <= chunks else max(chunks / 2, 1.0)
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ def select_seconds(call: Call, held: Footprint, resident: int, hardware: Hardwar
     tiles = max(tiles, 1)
     programs = tiles * min(schedule.parts, max(math.ceil(call.chunks / schedule.chunk_block), 1))
     members = shape.score_heads / shape.index_heads
-    chunks = visible_chunks(call.rows, call.chunks) * tiles * members
+    chunks = visible_chunks(call.chunks, call.rows) * tiles * members
     read = chunks * shape.retrieval_dim * shape.width
     busy = min(1.0, programs / hardware.units)
     running = min(float(resident), max(1.0, programs / hardware.units))
@@ -124,9 +122,10 @@ def select_seconds(call: Call, held: Footprint, resident: int, hardware: Hardwar
 def chain_seconds(call: Call, slots: float) -> float:
     """The least seconds of a launch on a GPU: one program's steps, one after another. `slots` are
     the chunks that an attention program walks where nobody shares them."""
-    if call.shape.kind == "select":
-        block = max(call.schedule.chunk_block, call.shape.top_k)
-        return visible_chunks(call.rows, call.chunks) / block * MERGE_SECONDS
+    if call.shape.kind in RANKING:
+        blocks = visible_chunks(call.chunks, call.rows) / ranked_block(call.shape, call.schedule)
+        threshold = call.schedule.top_k == "threshold"
+        return blocks * (2 * THRESHOLD_SECONDS if threshold else MERGE_SECONDS)
     if call.shape.kind == "attend":
         return math.ceil(slots / max(call.schedule.parts, 1)) * STEP_SECONDS
     return 0.0

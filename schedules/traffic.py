@@ -9,7 +9,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hsa_compiler.schedules.footprint import KernelShape
+from hsa_compiler.schedules.footprint import (
+    RANKING,
+    KernelShape,
+    ranked_block,
+    visible_chunks,
+)
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.schedules.space import shares_chunks
@@ -104,17 +109,24 @@ def programs_and_reads(call: Call, walks: float) -> tuple[float, float]:
         heads = shape.programs if shares_chunks(schedule) else shape.kv_heads
         added = flushes * heads * 2 * shape.chunk * shape.head_dim * ATOMIC_BYTES
         return count * heads * tiles, read + added
-    if shape.kind == "select":
+    if shape.kind in RANKING:
         blocks = batch * math.ceil(rows / schedule.tokens) * shape.index_heads
         if schedule.parts:
             # Priced by `split.select_seconds` on a GPU; a CPU's cores share the parts out.
             parts = min(schedule.parts, math.ceil(chunks / schedule.chunk_block))
             return blocks * parts, float(blocks * chunks * shape.retrieval_dim * shape.width)
-        block = max(schedule.chunk_block, shape.top_k)
-        # Every step reads a block of landmarks, and the tile's queries again.
-        step = (block + schedule.tokens) * shape.retrieval_dim * shape.width
+        block = ranked_block(shape, schedule)
+        # Every step reads a block of landmarks, and the tile's queries where they are not held.
+        again = schedule.tokens if schedule.dim_block < shape.retrieval_dim else 0
+        step = (block + again) * shape.retrieval_dim * shape.width
+        passes = 2.0 if schedule.top_k == "threshold" else 1.0
         members = shape.score_heads / shape.index_heads
-        return blocks, blocks * members * max(chunks / 2 / block, 1.0) * step
+        steps = max(visible_chunks(chunks, rows) / block, 1.0)
+        read = blocks * passes * members * steps * step
+        if shape.kind == "retrieve" and schedule.top_k == "merge":
+            # A second kernel scores the chosen chunks again.
+            read += pairs * shape.weight_heads * row_bytes(shape)
+        return blocks, read
     if shape.kind == "landmark_grad":
         read = pairs * shape.score_heads * row_bytes(shape)
         count, flushes = _shared_lists(call)

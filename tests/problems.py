@@ -5,19 +5,27 @@ from __future__ import annotations
 from functools import lru_cache
 
 from hsa_compiler.ir import KernelGroup, differentiate, fuse_groups
-from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions, hsa_program
+from hsa_compiler.ir.programs import (
+    AttentionOptions,
+    RetrieveOptions,
+    hsa_program,
+    retrieve_program,
+)
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem
 
 
 @lru_cache
 def groups(top_k: int, chunk: int, dtype: str) -> dict[str, KernelGroup]:
-    """The kernels of HSA with external softmax weights, forward and backward, by kind."""
+    """The kernels of HSA with external softmax weights, forward and backward, by kind; retrieval
+    as one kernel and as two."""
     program = hsa_program(
         RetrieveOptions(top_k, 0.1, inverse=True, dtype=dtype),
         AttentionOptions(chunk, 0.1, inverse=True, dtype=dtype),
     )
     backward = differentiate(program, ["q", "k", "v", "q_slc", "landmarks"], ["out"])
-    return {group.kind: group for group in (*fuse_groups(program), *fuse_groups(backward))}
+    whole = retrieve_program(RetrieveOptions(top_k, 0.1, own_indices=True, dtype=dtype))
+    parts = (whole, program, backward)
+    return {group.kind: group for part in parts for group in fuse_groups(part)}
 
 
 def make(

@@ -15,11 +15,12 @@ import typer
 from rich.console import Console
 from rich.syntax import Syntax
 
-from hsa_compiler.cli.examples import PROGRAMS, Shape, example
+from hsa_compiler.cli.examples import PROGRAMS, Example, Shape, example
 from hsa_compiler.cli.output import print_json
 from hsa_compiler.configs import choose
 from hsa_compiler.errors import InputError
 from hsa_compiler.ir import KernelGroup, differentiate, fuse_groups
+from hsa_compiler.ir.core import with_dims
 from hsa_compiler.runtime.validate import is_whole
 from hsa_compiler.schedules import hardware, space
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
@@ -75,7 +76,7 @@ def show(
         _print([{"program": shown.name, "hash": shown.hash, "text": shown.text()}], "text", as_json)
         return
     goal = _target(target, stage)
-    groups = _groups(found.program, kernel, backward)
+    groups = _groups(found, kernel, backward)
     if "=" in schedule and len(groups) > 1:
         raise InputError("--schedule with knobs needs one kernel: add --kernel NAME")
     rows = []
@@ -127,21 +128,32 @@ def _gpu_arch() -> str:
     return hardware.detect("cuda").arch if torch.cuda.is_available() else "sm_90"
 
 
-def _groups(program: Any, kernel: str, backward: bool) -> list[KernelGroup]:
+def _forward(found: Example) -> list[KernelGroup]:
+    """The kernels of a call: retrieval is one where every score head has its own indices."""
+    groups = list(fuse_groups(found.program))
+    if found.dims.get("Hi") != found.dims.get("Hr"):
+        return groups
+    own = fuse_groups(with_dims(found.program, {"Hi": "Hr"}))
+    whole = [group for group in own if group.kind == "retrieve"]
+    return [*whole, *(g for g in groups if not whole or g.kind not in ("select", "weigh"))]
+
+
+def _groups(found: Example, kernel: str, backward: bool) -> list[KernelGroup]:
     """The kernels to show.
 
     Raises:
         InputError: for a kernel that does not exist, or that this program does not have.
     """
+    program = found.program
     if not kernel:
-        return list(fuse_groups(differentiate(program) if backward else program))
+        return list(fuse_groups(differentiate(program))) if backward else _forward(found)
     if kernel not in KERNELS:
         raise InputError(f"no kernel {kernel!r}; there are: {', '.join(KERNELS)}")
-    groups = [*fuse_groups(program), *fuse_groups(differentiate(program))]
-    found = [group for group in groups if group.kind == kernel]
-    if not found:
+    groups = [*_forward(found), *fuse_groups(program), *fuse_groups(differentiate(program))]
+    asked = [group for group in groups if group.kind == kernel]
+    if not asked:
         raise InputError(f"{program.name} has no {kernel}; it has: {_names(groups)}")
-    return found[:1]
+    return asked[:1]
 
 
 def _names(groups: list[KernelGroup]) -> str:

@@ -25,6 +25,7 @@ from hsa_compiler.tile.ir import (
     Store,
     TileProgram,
     Var,
+    While,
 )
 
 DTYPES = {
@@ -147,6 +148,12 @@ class _Printer:
             self.line(depth, f'tl.atomic_add({where}, {value}{mask}, sem="relaxed")')
         elif isinstance(stmt, For):
             self.loop(stmt, depth)
+        elif isinstance(stmt, While):
+            # The condition comes last: Triton 3.7 fails to lay out loops whose results are fewer
+            # than their inits otherwise.
+            self.begin(stmt, depth)
+            self.line(depth, f"while {stmt.carried[-1].name}:")
+            self.rounds(stmt, depth + 1)
         elif isinstance(stmt, If):
             self.line(depth, f"if {stmt.condition.name}:")
             self.block(stmt.body, depth + 1)
@@ -156,8 +163,7 @@ class _Printer:
             raise TileError(f"the Triton printer does not know {type(stmt).__name__}")
 
     def loop(self, stmt: For, depth: int) -> None:
-        for var, init in zip(stmt.carried, stmt.inits, strict=True):
-            self.line(depth, f"{var.name} = {self.operand(init)}")
+        self.begin(stmt, depth)
         start, stop = self.operand(stmt.start), self.operand(stmt.stop)
         if _runs_once(stmt):
             self.line(depth, f"{stmt.index.name} = {start}")
@@ -167,13 +173,20 @@ class _Printer:
             bounds = f"{start}, {stop}, {stmt.step}, num_stages={stmt.stages}"
             self.line(depth, f"for {stmt.index.name} in tl.range({bounds}):")
             inner = depth + 1
-        for body_stmt in stmt.body:
-            self.statement(body_stmt, inner)
-        for var, value in zip(stmt.carried, stmt.yields, strict=True):
-            if value is not var:
-                self.line(inner, f"{var.name} = {self.operand(value)}")
+        self.rounds(stmt, inner)
         if not stmt.body and not stmt.carried:
             self.line(inner, "pass")
+
+    def begin(self, stmt: For | While, depth: int) -> None:
+        for var, init in zip(stmt.carried, stmt.inits, strict=True):
+            self.line(depth, f"{var.name} = {self.operand(init)}")
+
+    def rounds(self, stmt: For | While, depth: int) -> None:
+        for body_stmt in stmt.body:
+            self.statement(body_stmt, depth)
+        for var, value in zip(stmt.carried, stmt.yields, strict=True):
+            if value is not var:
+                self.line(depth, f"{var.name} = {self.operand(value)}")
 
     def operand(self, x: Operand) -> str:
         if isinstance(x, Var):
@@ -207,7 +220,7 @@ class _Printer:
             "arange": lambda: f"tl.arange(0, {attrs['size']})",
             "full": lambda: self.full(let),
             "broadcast": lambda: f"tl.broadcast_to({args[0]}, {list(attrs['shape'])})",
-            "cumsum": lambda: f"tl.cumsum({args[0]}, axis=0)",
+            "cumsum": lambda: f"tl.cumsum({args[0]}, axis={attrs['axis']})",
             "load_block": lambda: self.load_block(let, args),
             "repeat": lambda: self.repeat(let, args[0]),
             "sum_groups": lambda: self.sum_groups(let, args[0]),

@@ -43,7 +43,8 @@ def vector_width(target: Target) -> int:
 def generate(program: TileProgram, schedule: Schedule, target: Target) -> str:
     """The TVMScript module of a tile program.
 
-    Raises `IllegalSchedule` where the program needs atomics between programs.
+    Raises `IllegalSchedule` where the program needs atomics between programs, a while loop or
+    running sums of a tile with two axes.
     """
     functions = [
         KernelPrinter(

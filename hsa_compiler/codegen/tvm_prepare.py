@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hsa_compiler.schedules.schedule import IllegalSchedule
 from hsa_compiler.tile.ir import (
     AtomicAdd,
     Barrier,
@@ -18,11 +19,15 @@ from hsa_compiler.tile.ir import (
     Stmt,
     Store,
     Var,
+    While,
 )
 
 
 def prepare(kernel: Kernel) -> tuple[Stmt, ...]:
-    """The kernel's body after all three passes."""
+    """The kernel's body after all three passes.
+
+    Raises `IllegalSchedule`, kind ``"target"``, for what the printer does not have.
+    """
     body = _UnwrapLoops().block(kernel.body)
     body = _hoist(body, written_pointers(body))
     return _drop_unused(body)
@@ -74,6 +79,8 @@ class _UnwrapLoops:
     def statement(self, stmt: Stmt) -> tuple[Stmt, ...]:
         read = self.read
         if isinstance(stmt, Let):
+            if stmt.op == "cumsum" and len(stmt.var.shape) > 1:
+                raise IllegalSchedule("target", "TVM's printer has running sums of one axis only")
             return (Let(stmt.var, stmt.op, tuple(map(read, stmt.args)), stmt.attrs),)
         if isinstance(stmt, Store):
             value, mask = read(stmt.value), read(stmt.mask)
@@ -85,6 +92,8 @@ class _UnwrapLoops:
             return (If(read(stmt.condition), self.block(stmt.body)),)
         if isinstance(stmt, Barrier):
             return ()
+        if isinstance(stmt, While):
+            raise IllegalSchedule("target", "TVM's printer has no while loops")
         start, stop, inits = read(stmt.start), read(stmt.stop), tuple(map(read, stmt.inits))
         if isinstance(start, int) and isinstance(stop, int) and 0 < stop - start <= stmt.step:
             self.renamed.update(zip(stmt.carried, inits, strict=True))

@@ -27,6 +27,7 @@ class Capabilities:
     pow2_tiles: bool
     half_dots: bool
     shared_atomics: bool
+    while_loops: bool
     min_dot: int
     #: Rows that a program which only adds up holds at once.
     sum_rows: int
@@ -34,17 +35,26 @@ class Capabilities:
 
     @classmethod
     def of(cls, target: Target) -> Capabilities:
-        """Triton tiles have power-of-two axes; CPU programs have exact ones and no atomics."""
+        """Triton tiles have power-of-two axes; CPU programs have exact ones, no atomics and no
+        while loops."""
         if target.backend == "triton":
             return cls(
                 pow2_tiles=True,
                 half_dots=True,
                 shared_atomics=True,
+                while_loops=True,
                 min_dot=16,
                 sum_rows=64,
                 descriptors=has_copy_engine(target.arch),
             )
-        return cls(pow2_tiles=False, half_dots=False, shared_atomics=False, min_dot=1, sum_rows=1)
+        return cls(
+            pow2_tiles=False,
+            half_dots=False,
+            shared_atomics=False,
+            while_loops=False,
+            min_dot=1,
+            sum_rows=1,
+        )
 
     def pad(self, size: int) -> int:
         """The smallest legal tile axis that holds `size` elements."""
@@ -79,6 +89,12 @@ class Lowering:
     def dim(self, name: str) -> int:
         """A static dim."""
         return self.problem[name]
+
+    @property
+    def index_heads(self) -> int:
+        """Index heads: those of the group, or one per score head where it names none."""
+        heads = self.problem.get("Hi", 0)
+        return heads or self.dim("Hr")
 
     def bind(self, b: TileBuilder, role: str, value_name: str, dtype: str) -> Pointer:
         """A pointer named by its role that stands for a value of the group's program."""

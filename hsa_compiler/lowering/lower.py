@@ -13,6 +13,7 @@ from hsa_compiler.lowering.chunk_attend import lower_chunk_attend, lower_chunk_g
 from hsa_compiler.lowering.common import Capabilities, LoweredGroup, Lowering
 from hsa_compiler.lowering.invert_index import lower_invert_index
 from hsa_compiler.lowering.landmark_grad import lower_landmark_grad
+from hsa_compiler.lowering.retrieve import lower_retrieve
 from hsa_compiler.lowering.select import lower_select
 from hsa_compiler.lowering.select_split import lower_select_split
 from hsa_compiler.lowering.weigh import lower_weigh, lower_weigh_grad
@@ -21,15 +22,9 @@ from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.schedules.space import check_together
 from hsa_compiler.tile.ir import TileProgram
 
-
-def lower_retrieval(low: Lowering) -> LoweredGroup:
-    """``score + select``, and in a group that has it ``gather + normalize`` as a second launch."""
-    kernels = lower_select(low).kernels
-    return LoweredGroup(kernels + (lower_weigh(low).kernels if low.find("normalize") else ()))
-
-
 LOWERINGS: dict[str, Callable[[Lowering], LoweredGroup]] = {
-    "select": lower_retrieval,
+    "retrieve": lower_retrieve,
+    "select": lower_select,
     "weigh": lower_weigh,
     "attend": lower_attend,
     "attend_grad_q": lower_attend_grad_q,
@@ -46,6 +41,7 @@ IN_CHUNK_ORDER: dict[str, Callable[[Lowering], LoweredGroup]] = {
 
 #: Kernels of schedules in which several programs share the work of a row (`parts`).
 SPLIT: dict[str, Callable[[Lowering], LoweredGroup]] = {
+    "retrieve": lower_select_split,
     "select": lower_select_split,
     "attend": lower_attend_split,
 }

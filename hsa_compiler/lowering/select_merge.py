@@ -16,15 +16,15 @@ from contextlib import contextmanager
 
 from hsa_compiler.lowering.common import Lowering, below
 from hsa_compiler.lowering.memory import visible
+from hsa_compiler.lowering.ranking import order_bits
 from hsa_compiler.lowering.select import EMPTY
 from hsa_compiler.lowering.weigh import SlotRow, write_weights
+from hsa_compiler.schedules.split import COMPARED, RANKED
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Kernel, Pointer, Size, Var, Workspace
 
 #: Below the integer of every score; one above the smallest i32, as `EMPTY` is for 64 bits.
 NO_SCORE = -(2**31) + 1
-#: Candidates that one program ranks, and how many others it compares them with at once.
-_RANKED, _OTHERS = 8, 512
 #: Comparisons of the chosen chunks with each other that are held at once.
 _NEWER = 8192
 
@@ -34,7 +34,7 @@ class Spaces:
     chunks, as integers of the same order, and the best one of every block."""
 
     def __init__(self, low: Lowering, b: TileBuilder) -> None:
-        self.heads, self.block = low.dim("Hi"), low.schedule.chunk_block
+        self.heads, self.block = low.index_heads, low.schedule.chunk_block
         self.most_blocks = Size.of("C").cdiv(self.block)
         rows = Size.of("B") * "R" * self.heads
         self.n_blocks = b.scalar("n_blocks", self.most_blocks)
@@ -53,7 +53,7 @@ class _Row:
     def __init__(self, low: Lowering, name: str, tiled: bool = False) -> None:
         self.low, self.b = low, TileBuilder(name)
         b = self.b
-        self.op, self.heads, self.top_k = low.op("select"), low.dim("Hi"), low.dim("K")
+        self.op, self.heads, self.top_k = low.op("select"), low.index_heads, low.dim("K")
         self.kept, self.block = low.caps.pad(self.top_k), low.schedule.chunk_block
         if tiled:
             # Rows may be many: only the first axis of a grid is long.
@@ -93,9 +93,7 @@ class _Row:
         b.store(indices, self.list * self.top_k + o_slot, b_chunk, m_slot)
         if low.find("normalize") is None or not knows_scores(low):
             return
-        # The integer of a negative score has all bits but its sign turned.
-        bits = (b_slot & 0xFFFFFFFF).to("i32")
-        b_score = b.bitcast(bits ^ ((bits >> 31) & 0x7FFFFFFF), "fp32")
+        b_score = order_bits((b_slot & 0xFFFFFFFF).to("i32"))
         heads = low.dim("Hw")
         with b.loop(0, heads // self.heads, name="i_weight") as loop:
             head = self.i_head * (heads // self.heads) + loop.index
@@ -109,7 +107,7 @@ def knows_scores(low: Lowering) -> bool:
     op = low.op("select")
     forced = op.attr("force_first") or op.attr("force_last")
     noisy = op.operand("seed") is not None or op.operand("row_lse") is not None
-    return not forced and not noisy and low.dim("Hr") == low.dim("Hi")
+    return not forced and not noisy and low.dim("Hr") == low.index_heads
 
 
 def merge_launches(low: Lowering) -> tuple[Kernel, ...]:
@@ -133,9 +131,9 @@ def _number(key: Var) -> Var:
 
 def _ranks(b: TileBuilder, mine: Var, count: Var, keys: Keys) -> Var:
     """How many of `count` candidates are larger than each of `mine`."""
-    zero = b.full((mine.size, _OTHERS), 0, "i32", "b_larger")
-    with b.loop(0, count, _OTHERS, name="i_other", carry=[("b_larger", zero)]) as loop:
-        o = loop.index + b.arange(_OTHERS, "o_other")
+    zero = b.full((mine.size, COMPARED), 0, "i32", "b_larger")
+    with b.loop(0, count, COMPARED, name="i_other", carry=[("b_larger", zero)]) as loop:
+        o = loop.index + b.arange(COMPARED, "o_other")
         larger = keys(o, o < count).as_row > mine.as_column
         loop.yield_(b.where(larger, loop.carried[0] + 1, loop.carried[0]))
     return b.sum(loop.carried[0], 1, "b_rank")
@@ -145,9 +143,9 @@ def _ranks(b: TileBuilder, mine: Var, count: Var, keys: Keys) -> Var:
 def _ranked(row: _Row, count: Var, keys: Keys) -> Iterator[tuple[Var, Var, Var]]:
     """What this program's tile of candidates is: keys, ranks, and which are among the K best."""
     b = row.b
-    start = row.i_tile * _RANKED
+    start = row.i_tile * RANKED
     with b.when(start < count):
-        o = start + b.arange(_RANKED, "o")
+        o = start + b.arange(RANKED, "o")
         mask = o < count
         b_key = keys(o, mask)
         b_rank = _ranks(b, b_key, count, keys)
@@ -155,7 +153,7 @@ def _ranked(row: _Row, count: Var, keys: Keys) -> Iterator[tuple[Var, Var, Var]]
 
 
 def _tiles(row: _Row, candidates: Size | int) -> Kernel:
-    tiles = Size.of(candidates).cdiv(_RANKED)
+    tiles = Size.of(candidates).cdiv(RANKED)
     return row.b.finish((Size.of("R") * row.heads, tiles, "B"))
 
 

@@ -12,38 +12,40 @@ those without a block leave at once.
 from __future__ import annotations
 
 from hsa_compiler.lowering.common import LoweredGroup, Lowering
-from hsa_compiler.lowering.select import SelectTile
+from hsa_compiler.lowering.ranking import Ranking
 from hsa_compiler.lowering.select_merge import NO_SCORE, Spaces, knows_scores, merge_launches
-from hsa_compiler.lowering.weigh import lower_weigh
+from hsa_compiler.lowering.weigh import weigh_kernel
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Kernel, Size, Var
 
 
 def lower_select_split(low: Lowering) -> LoweredGroup:
     """``score + select [+ gather + normalize]`` -> a launch that scores, those that choose and
-    weigh, and, where weights need scores that these do not know, the one of `lower_weigh`."""
+    weigh, and, where weights need scores that these do not know, `weigh_kernel`."""
     scan = _Scan(low, TileBuilder("select_parts"))
     scan.run()
     kernels = (scan.finish(), *merge_launches(low))
     if low.find("normalize") and not knows_scores(low):
-        kernels += lower_weigh(low).kernels
+        kernels += (weigh_kernel(low),)
     return LoweredGroup(kernels, overlapped=True)
 
 
-class _Scan(SelectTile):
+class _Scan(Ranking):
     """The first launch: a part of the blocks of a tile of rows."""
+
+    def __init__(self, low: Lowering, b: TileBuilder) -> None:
+        # No merged list is kept, so a block may be smaller than K.
+        super().__init__(low, b, low.schedule.chunk_block)
 
     def run(self) -> None:
         b, parts = self.b, self.low.schedule.parts
-        # A merged list is not kept here, so a block may be smaller than K.
-        self.block = self.low.schedule.chunk_block
         spaces = Spaces(self.low, b)
-        b_lo, b_hi, first, last = self.interval()
+        first, last = self.bounds()
         rows = spaces.first_block(self.place, self.i_head)
-        start = first + b.program_id(1, "i_part") * self.block
+        start = first // self.block * self.block + b.program_id(1, "i_part") * self.block
         with b.loop(start, last, parts * self.block, name="i_chunk") as loop:
             o_chunk = loop.index + b.arange(self.block, "o_chunk")
-            ordered, allowed = self.ranks(self.values(o_chunk), o_chunk, b_lo, b_hi)
+            ordered, allowed = self.ordered(o_chunk)
             b_score = b.where(allowed, ordered, NO_SCORE, "b_score")
             mask = self.m_row.as_column
             offsets = (rows * self.block).as_column + o_chunk.as_row

@@ -7,22 +7,24 @@ instead of L x C scores kept in memory.
 
 from __future__ import annotations
 
-from hsa_compiler.lowering.common import LN2, LOG2E, LoweredGroup, Lowering, below, both, share_head
+from hsa_compiler.lowering.common import LOG2E, LoweredGroup, Lowering, below, both, share_head
 from hsa_compiler.lowering.memory import Paging, memory
+from hsa_compiler.lowering.normalizing import Slots, normalize
 from hsa_compiler.tile.builder import TileBuilder
-from hsa_compiler.tile.ir import Pointer, Var
+from hsa_compiler.tile.ir import Kernel, Pointer, Var
 
 
 class SlotRow:
-    """One retrieval row: its slots, and the score, landmark and index heads of a program that
-    serves one of `heads` heads, at the row, head and batch `at` (default: its program ids)."""
+    """One retrieval row: its slots, and the score, landmark and index heads of a program, which
+    stands for one of `heads` heads; `at` are its row, head and batch where they are no grid axes.
+    """
 
     def __init__(
         self, low: Lowering, b: TileBuilder, heads: int, at: tuple[Var, Var, Var] | None = None
     ) -> None:
         self.low, self.b, self.heads = low, b, heads
         self.score_heads, self.landmark_heads = low.dim("Hr"), low.dim("Hm")
-        self.index_heads, self.dim, self.top_k = low.dim("Hi"), low.dim("Dr"), low.dim("K")
+        self.index_heads, self.dim, self.top_k = low.index_heads, low.dim("Dr"), low.dim("K")
         self.i_row, self.i_head, self.i_batch = at or (
             b.program_id(0, "i_row"),
             b.program_id(1, "i_head"),
@@ -70,11 +72,15 @@ class SlotRow:
 
 def lower_weigh(low: Lowering) -> LoweredGroup:
     """``score + gather + normalize`` -> one kernel."""
+    return LoweredGroup((weigh_kernel(low),))
+
+
+def weigh_kernel(low: Lowering) -> Kernel:
+    """The kernel that weighs chunks which were selected before."""
     b = TileBuilder("weigh")
-    score, gather = low.op("score"), low.op("gather")
-    weight_heads = low.dim("Hw")
+    score, weight_heads = low.op("score"), low.dim("Hw")
     row = SlotRow(low, b, weight_heads)
-    row.load_chosen(low.operand(b, gather, "indices"))
+    row.load_chosen(low.operand(b, low.op("gather"), "indices"))
     q = low.operand(b, score, "q")
     landmarks, paging = memory(low, b, score, "landmarks")
 
@@ -90,33 +96,22 @@ def lower_weigh(low: Lowering) -> LoweredGroup:
         offsets = chunk * row.landmark_heads + row.landmark_head
         b_score = b_score + b.load(bias, offsets, row.valid, name="b_bias")
     write_weights(row, b.where(row.valid, b_score, float("-inf"), "b_score"))
-    return LoweredGroup((b.finish(("R", weight_heads, "B")),))
+    return b.finish(("R", weight_heads, "B"))
 
 
 def write_weights(row: SlotRow, b_score: Var) -> None:
     """Store what the group returns of a weight head, given the scores of its slots (-inf at empty
     ones): slots, weights and the local branch's weight."""
     low, b, weight_heads = row.low, row.b, row.heads
-    gather, normalize = low.op("gather"), low.op("normalize")
+    gather, op = low.op("gather"), low.op("normalize")
     if low.is_output(gather, "slots"):
         _store_slots(low, row, b_score, weight_heads)
     place = row.place * weight_heads + row.i_head
-    rank_scale = low.optional(b, normalize, "rank_scale")
-    if rank_scale is not None:
-        b_score = b_score + b.load(rank_scale, place, name="b_rank") * row.o_slot.to("fp32")
-    local_lse = low.optional(b, normalize, "local_lse")
-    b_lse = None if local_lse is None else b.load(local_lse, place, name="b_local_lse")
-    kind = str(normalize.attr("kind"))
-    b_w = (
-        _stick_breaking(b, row, b_score)
-        if kind == "stick_breaking"
-        else _softmax(b, b_score, 0.0 if kind == "softmax_off_by_one" else b_lse)
-    )
-    weights = low.result(b, normalize, "weights")
-    b.store(weights, row.slots(row.i_head, weight_heads), b_w, row.m_slot)
-    if b_lse is not None and low.is_output(normalize, "local_weight"):
-        b_wl = _local_weight(b, b_score, b_lse)
-        b.store(low.result(b, normalize, "local_weight"), place, b_wl)
+    found = normalize(low, op, Slots(b, b_score, row.valid, row.o_slot), place, None)
+    weights = low.result(b, op, "weights")
+    b.store(weights, row.slots(row.i_head, weight_heads), found.slots, row.m_slot)
+    if found.local is not None and low.is_output(op, "local_weight"):
+        b.store(low.result(b, op, "local_weight"), place, found.local)
 
 
 def _store_slots(low: Lowering, row: SlotRow, b_score: Var, weight_heads: int) -> None:
@@ -129,43 +124,6 @@ def _store_slots(low: Lowering, row: SlotRow, b_score: Var, weight_heads: int) -
         return
     with b.when((row.i_head % shared).eq(0)):
         b.store(slots, offsets, b_score, row.m_slot)
-
-
-def _softmax(b: TileBuilder, x: Var, extra: Var | float | None) -> Var:
-    """Softmax over slots, with an optional extra logit; 0 where nothing is chosen."""
-    top = b.maximum(b.max(x), -1e30 if extra is None else extra, "b_max")
-    top = b.maximum(top, -1e30, "b_max")
-    b_e = b.exp2((x - top) * LOG2E, "b_e")
-    total = b.sum(b_e)
-    if extra is None:
-        # An empty row sums to 0 and divides by 1.
-        return b_e / b.where(total > 0.0, total, 1.0)
-    shifted = (extra - top) * LOG2E if isinstance(extra, Var) else -top * LOG2E
-    total = total + b.exp2(shifted)
-    return b_e / b.where(total > 0.0, total, 1.0)
-
-
-def _local_weight(b: TileBuilder, x: Var, local_lse: Var) -> Var:
-    """The share of the local branch: 1 where no chunk is chosen."""
-    top = b.maximum(b.maximum(b.max(x), local_lse), -1e30, "b_max")
-    total = b.sum(b.exp2((x - top) * LOG2E))
-    mine = b.exp2((local_lse - top) * LOG2E)
-    share = mine / b.where(total + mine > 0.0, total + mine, 1.0)
-    return b.where(total > 0.0, share, 1.0, "b_local_w")
-
-
-def _stick_breaking(b: TileBuilder, row: SlotRow, x: Var) -> Var:
-    """``w_k = exp(x_k - sum over j <= k of softplus(x_j))``; empty slots break off nothing."""
-    safe = b.where(row.valid, x, 0.0, "b_x")
-    b_sp = b.where(row.valid, _softplus(b, safe), 0.0, "b_sp")
-    b_w = b.exp2((safe - b.cumsum(b_sp)) * LOG2E)
-    return b.where(row.valid, b_w, 0.0, "b_w")
-
-
-def _softplus(b: TileBuilder, x: Var) -> Var:
-    """``log(1 + exp(x))`` without overflow."""
-    tail = b.log2(b.exp2(-b.unary("abs", x) * LOG2E) + 1.0) * LN2
-    return b.maximum(x, 0.0) + tail
 
 
 def lower_weigh_grad(low: Lowering) -> LoweredGroup:

@@ -6,6 +6,7 @@ backward path: `differentiate` for the outputs whose gradient arrived and the in
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 
@@ -67,9 +68,12 @@ def backward(options: Options, of: tuple[str, ...], wrt: tuple[str, ...]) -> Exe
         of: outputs whose gradients arrived.
         wrt: inputs whose gradients are wanted; those that no gradient reaches are left out.
     """
-    program = forward(options).program
     if not of:
         return None
+    if isinstance(options, RetrieveOptions):
+        # Whose indices they are changes no gradient: all retrievals share their kernels.
+        options = dataclasses.replace(options, own_indices=False)
+    program = forward(options).program
     full = differentiate(program, None, of)
     kept = _whole_kernels(full, {f"d_{name}" for name in wrt})
     return Executable(full.with_outputs(kept)) if kept else None

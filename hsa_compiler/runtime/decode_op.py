@@ -77,6 +77,7 @@ def decode(
             normalize=normalize,
             bias=chunk_bias is not None,
             rank_scale=rank_scale is not None,
+            own_indices=index_heads == q_slc.shape[2],
             dtype=dtype,
         ),
         AttentionOptions(chunk_size, scale, local=local_out is not None, dtype=dtype),
@@ -97,8 +98,8 @@ decode.register_vmap(refuse_vmap("hsa_decode"))
 def _executable(
     retrieve: RetrieveOptions, attention: AttentionOptions, cache: CacheOptions
 ) -> Executable:
-    """The step as one executable; weights are part of the retrieval kernel."""
-    return Executable(decode_program(retrieve, attention, cache), merged={"weigh": "select"})
+    """The step as one executable."""
+    return Executable(decode_program(retrieve, attention, cache))
 
 
 def _dims(

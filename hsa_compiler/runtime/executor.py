@@ -65,12 +65,11 @@ class Plan:
 
 
 class Executable:
-    """A program split into kernel groups (`merged` as for `fuse_groups`), with the plans it has
-    been run with so far."""
+    """A program split into kernel groups, with the plans it has been run with so far."""
 
-    def __init__(self, program: Program, merged: Mapping[str, str] | None = None) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
-        self.groups: tuple[KernelGroup, ...] = fuse_groups(program, merged)
+        self.groups: tuple[KernelGroup, ...] = fuse_groups(program)
         self.inputs = tuple(value.name for value in program.inputs)
         self.outputs = tuple(value.name for value in program.outputs)
         self._plans: dict[tuple[object, ...], Plan] = {}

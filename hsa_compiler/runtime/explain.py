@@ -139,6 +139,7 @@ def explain_shape(
         scale=1 / math.sqrt(sizes["Dr"]),
         normalize=normalize,
         inverse=backward,
+        own_indices=sizes["Hi"] == sizes["Hr"],
         dtype=score_dtype or dtype,
     )
     attention = AttentionOptions(

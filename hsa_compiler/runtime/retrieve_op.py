@@ -78,6 +78,7 @@ def retrieve(
             force_first=force_first,
             force_last=force_last,
             inverse=inverse,
+            own_indices=index_heads == q_slc.shape[2],
             dtype=DTYPE_NAMES[q_slc.dtype],
         )
     )

@@ -29,20 +29,28 @@ from hsa_compiler.tile.ir import (
     Stmt,
     Store,
     Var,
+    While,
 )
 
 
-class Loop:
-    """A `For` under construction: set `yields` before the ``with`` block ends."""
+class Repeated:
+    """A loop under construction: set `yields` before the ``with`` block ends."""
 
-    def __init__(self, index: Var, carried: tuple[Var, ...]) -> None:
-        self.index = index
+    def __init__(self, carried: tuple[Var, ...]) -> None:
         self.carried = carried
         self.yields: tuple[Operand, ...] = ()
 
     def yield_(self, *values: Operand) -> None:
         """The carried variables' next values."""
         self.yields = values
+
+
+class Loop(Repeated):
+    """A `For` under construction."""
+
+    def __init__(self, index: Var, carried: tuple[Var, ...]) -> None:
+        super().__init__(carried)
+        self.index = index
 
 
 class TileBuilder:
@@ -228,11 +236,11 @@ class TileBuilder:
         """Maximum along an axis."""
         return self.reduce("max", x, axis, name)
 
-    def cumsum(self, x: Var, name: str | None = None) -> Var:
-        """Inclusive running sum of a [N] tile."""
-        if len(x.shape) != 1:
-            raise TileError(f"cumsum needs one axis, got {x.shape} ({x.name})")
-        return self._let("cumsum", (x,), x.dtype, x.shape, name or f"{x.name}_cumsum")
+    def cumsum(self, x: Var, axis: int = 0, name: str | None = None) -> Var:
+        """Inclusive running sum along an axis."""
+        if not 0 <= axis < len(x.shape):
+            raise TileError(f"cannot cumsum {x.name}{x.shape} along axis {axis}")
+        return self._let("cumsum", (x,), x.dtype, x.shape, name or f"{x.name}_cumsum", axis=axis)
 
     def repeat(self, x: Var, times: int, name: str | None = None) -> Var:
         """[N] -> [N * times], each element `times` in a row; itself for 1."""
@@ -320,23 +328,33 @@ class TileBuilder:
         self._blocks.append([])
         yield loop
         body = self._blocks.pop()
-        if len(loop.yields) != len(carried):
-            raise TileError(f"loop over {name} carries {len(carried)} values, yields differ")
-        for var, value in zip(carried, loop.yields, strict=True):
-            if not isinstance(value, Var) or (value.dtype, value.shape) != (var.dtype, var.shape):
-                raise TileError(f"loop carries {var.name} {var.dtype}{var.shape}, yields {value}")
-            if value in carried and value is not var:
-                raise TileError(f"loop yields carried {value.name} as {var.name}: copy it first")
+        _check_yields(carried, loop.yields)
         inits = tuple(init for _, init in carry)
         self._blocks[-1].append(
             For(index, start, stop, step, stages, carried, inits, tuple(body), loop.yields)
         )
 
     @contextmanager
+    def repeat_while(
+        self, condition: Var, *, carry: Sequence[tuple[str, Var]] = ()
+    ) -> Iterator[Repeated]:
+        """``with b.repeat_while(more, carry=[("b_lo", lo)]) as loop``: as `loop`, for as long as
+        the scalar bool holds; ``loop.carried`` leaves it out, ``loop.yield_`` gives it last."""
+        self._check_condition("repeat_while", condition)
+        carried = tuple(Var(self._fresh(n), init.dtype, init.shape, self) for n, init in carry)
+        loop = Repeated((*carried, Var(self._fresh("more"), "bool", (), self)))
+        every, loop.carried = loop.carried, carried
+        self._blocks.append([])
+        yield loop
+        body = self._blocks.pop()
+        _check_yields(every, loop.yields)
+        inits = (*(init for _, init in carry), condition)
+        self._blocks[-1].append(While(every, inits, tuple(body), loop.yields))
+
+    @contextmanager
     def when(self, condition: Var) -> Iterator[None]:
         """Run the block where a scalar condition holds."""
-        if condition.shape or condition.dtype != "bool":
-            raise TileError(f"when needs a scalar bool, got {condition.dtype}{condition.shape}")
+        self._check_condition("when", condition)
         self._blocks.append([])
         yield
         body = self._blocks.pop()
@@ -363,6 +381,10 @@ class TileBuilder:
         var = Var(self._fresh(name), dtype, shape, self)
         self._blocks[-1].append(Let(var, op, args, attrs))
         return var
+
+    def _check_condition(self, what: str, condition: Var) -> None:
+        if condition.shape or condition.dtype != "bool":
+            raise TileError(f"{what} needs a scalar bool, got {condition.dtype}{condition.shape}")
 
     def _check_access(self, pointer: Pointer, offset: Var, mask: Var | None) -> None:
         if self._pointers.get(pointer.name) != pointer:
@@ -396,6 +418,16 @@ class TileBuilder:
         if len(a) != len(b) or any(m != n and 1 not in (m, n) for m, n in zip(a, b, strict=True)):
             raise TileError(f"{op}: shapes {a} and {b} do not broadcast")
         return tuple(max(m, n) for m, n in zip(a, b, strict=True))
+
+
+def _check_yields(carried: tuple[Var, ...], yields: tuple[Operand, ...]) -> None:
+    if len(yields) != len(carried):
+        raise TileError(f"loop carries {len(carried)} values, yields {len(yields)}")
+    for var, value in zip(carried, yields, strict=True):
+        if not isinstance(value, Var) or (value.dtype, value.shape) != (var.dtype, var.shape):
+            raise TileError(f"loop carries {var.name} {var.dtype}{var.shape}, yields {value}")
+        if value in carried and value is not var:
+            raise TileError(f"loop yields carried {value.name} as {var.name}: copy it first")
 
 
 def _shape(x: Operand) -> tuple[int, ...]:

@@ -8,7 +8,9 @@
               | Store(pointer, offset, value, mask)
               | AtomicAdd(pointer, offset, value, mask, exclusive)
               | For(index, start, stop, step, carried, inits, body, yields)
+              | While(condition, carried, inits, body, yields)
               | If(condition, body)               scalar condition, no results
+              | Barrier()
     op      ::= program_id{axis} | arange{size} | full{value}
               | load(offset[, mask]){pointer, other}
               | load_block(i, ...){descriptor}    the block that starts there, 0 outside the tensor
@@ -16,7 +18,7 @@
               | add sub mul div floordiv mod minimum maximum and or xor shl shr (x, y)
               | eq ne lt le gt ge (x, y) | where(condition, x, y)
               | expand(x){axis} | trans(x) | broadcast(x){shape}
-              | sum max min (x){axis} | cumsum(x)
+              | sum max min (x){axis} | cumsum(x){axis}
               | repeat(x){times}                  [N] -> [N * times], each element `times` in a row
               | sum_groups(x){size}               [N] -> [N / size], sums of neighbours
               | dot(a, b[, acc])                  a[M, K] b[K, N] -> fp32[M, N]
@@ -26,7 +28,8 @@
 A tile program is one launch: `grid` programs, each a straight walk over `body`. Element-wise ops
 broadcast like NumPy between equal ranks, and scalars broadcast to anything. A `For` carries
 variables: `carried[i]` starts as `inits[i]`, is rebound to `yields[i]` after every step, and holds
-the last value after the loop. Nothing here knows what attention is; neither does a printer.
+the last value after the loop. A `While` does the same as long as its last carried variable, a
+scalar bool, holds. Nothing here knows what attention is; neither does a printer.
 """
 
 from __future__ import annotations
@@ -320,6 +323,16 @@ class For:
 
 
 @dataclass(frozen=True, eq=False)
+class While:
+    """Repeat `body` while `carried[-1]`, a scalar bool, holds; it is asked before every round."""
+
+    carried: tuple[Var, ...]
+    inits: tuple[Operand, ...]
+    body: tuple[Stmt, ...]
+    yields: tuple[Operand, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class If:
     """Run `body` where a scalar condition holds. Nothing assigned in it is visible outside."""
 
@@ -332,7 +345,7 @@ class Barrier:
     """Stores of this program before it are visible to its loads after it."""
 
 
-Stmt: TypeAlias = "Let | Store | AtomicAdd | For | If | Barrier"
+Stmt: TypeAlias = "Let | Store | AtomicAdd | For | While | If | Barrier"
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ from hsa_compiler.tile.ir import (
     Store,
     TileProgram,
     Var,
+    While,
 )
 
 
@@ -78,6 +79,9 @@ def _statement(stmt: Stmt) -> Iterator[str]:
         yield f"atomic{exclusive} {_target(stmt)} += {_operand(stmt.value)}{_mask(stmt)}"
     elif isinstance(stmt, For):
         yield from _loop(stmt)
+    elif isinstance(stmt, While):
+        yield f"while {_carry(stmt)}:"
+        yield from _body(stmt)
     elif isinstance(stmt, If):
         yield f"if {stmt.condition.name}:"
         yield from _block(stmt.body, "  ")
@@ -89,12 +93,19 @@ def _loop(stmt: For) -> Iterator[str]:
     bounds = f"{_operand(stmt.start)}..{_operand(stmt.stop)}"
     step = f" step {stmt.step}" if stmt.step != 1 else ""
     stages = f" stages {stmt.stages}" if stmt.stages != 1 else ""
-    carried = ", ".join(
+    carry = f" carry {_carry(stmt)}" if stmt.carried else ""
+    yield f"for {stmt.index.name} in {bounds}{step}{stages}{carry}:"
+    yield from _body(stmt)
+
+
+def _carry(stmt: For | While) -> str:
+    return ", ".join(
         f"{_typed(var)} = {_operand(init)}"
         for var, init in zip(stmt.carried, stmt.inits, strict=True)
     )
-    carry = f" carry {carried}" if carried else ""
-    yield f"for {stmt.index.name} in {bounds}{step}{stages}{carry}:"
+
+
+def _body(stmt: For | While) -> Iterator[str]:
     yield from _block(stmt.body, "  ")
     if stmt.yields:
         yield f"  yield {', '.join(map(_operand, stmt.yields))}"

@@ -17,6 +17,7 @@ from hsa_compiler.tile.ir import (
     Store,
     TileProgram,
     Var,
+    While,
 )
 
 
@@ -53,18 +54,22 @@ class _Scope:
                 self.uses((stmt.offset, stmt.value), visible)
                 self.uses(() if stmt.mask is None else (stmt.mask,), visible)
             elif isinstance(stmt, For):
+                self.uses((stmt.start, stmt.stop), visible)
+                self.loop(stmt, visible)
+            elif isinstance(stmt, While):
                 self.loop(stmt, visible)
             elif isinstance(stmt, If):
                 self.uses((stmt.condition,), visible)
                 self.block(stmt.body, visible)
         return visible
 
-    def loop(self, stmt: For, visible: set[str]) -> None:
-        self.uses((stmt.start, stmt.stop, *stmt.inits), visible)
+    def loop(self, stmt: For | While, visible: set[str]) -> None:
+        self.uses(stmt.inits, visible)
         for var in stmt.carried:
             self.assign(var, visible)
         inner = set(visible)
-        self.assign(stmt.index, inner)
+        if isinstance(stmt, For):
+            self.assign(stmt.index, inner)
         self.uses(stmt.yields, self.block(stmt.body, inner))
 
     def uses(self, operands: Iterable[Operand], visible: set[str]) -> None:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from hsa_compiler.errors import HSAError
-from hsa_compiler.ir import KernelGroup, Op, interpret
+from hsa_compiler.ir import KernelGroup, Op, Program, interpret
+from hsa_compiler.ir.core import prune
 from hsa_compiler.ir.dims import evaluate
 from hsa_compiler.ir.interpreter import TORCH_DTYPES
 from hsa_compiler.ir.reference import gumbel_noise
@@ -62,8 +63,9 @@ class Reference:
         self._values = dict(values)
         self._tolerance = tolerance
         self._expected = interpret(group.program, values, dims, dtype=torch.float64)
+        self._dims = dict(dims)
         self._scores: Tensor | None = None
-        if group.kind == "select":
+        if group.program.find("select") is not None:
             self._scores = selection_scores(group, values, dims)
 
     def check(self, outputs: Mapping[str, Tensor]) -> float:
@@ -73,22 +75,48 @@ class Reference:
             check_selection(
                 outputs["indices"], self._expected["indices"], self._scores, self._tolerance
             )
-            return 0.0
+            return self._check_weights(outputs)
         if self._group.kind == "invert_index":
             check_inverse(outputs, self._expected)
             return 0.0
+        return self._compare(outputs, self._expected, self._values.get("indices"))
+
+    def _check_weights(self, outputs: Mapping[str, Tensor]) -> float:
+        """What a kernel that selects gives beside the indices, for the chunks it chose itself:
+        of equal scores it may have taken others than the reference."""
+        if len(self._expected) == 1:
+            return 0.0
+        values = {**self._values, "indices": outputs["indices"]}
+        program = given_selection(self._group.program)
+        expected = interpret(program, values, self._dims, dtype=torch.float64)
+        return self._compare(outputs, expected, outputs["indices"])
+
+    def _compare(
+        self,
+        outputs: Mapping[str, Tensor],
+        expected: Mapping[str, Tensor],
+        indices: Tensor | None,
+    ) -> float:
+        """The largest error of float outputs; `indices` the selection that the kernel knows."""
         worst = 0.0
-        for name, expected in self._expected.items():
-            worst = max(worst, compare(name, outputs[name], expected, self._tolerance))
-            empty = self._empty_rows()
-            if empty is not None and outputs[name].shape[:2] == empty.shape:
-                check_empty_rows(name, outputs[name], expected, empty)
+        for name, wanted in expected.items():
+            worst = max(worst, compare(name, outputs[name], wanted, self._tolerance))
+            if indices is None:
+                continue
+            empty = (indices < 0).flatten(2).all(2)  # bool[B,R]: rows that see no chunk at all
+            if outputs[name].shape[:2] == empty.shape:
+                check_empty_rows(name, outputs[name], wanted, empty)
         return worst
 
-    def _empty_rows(self) -> Tensor | None:
-        """bool[B,R]: the rows that see no chunk at all, where the kernel knows a selection."""
-        indices = self._values.get("indices")
-        return None if indices is None else (indices < 0).flatten(2).all(2)
+
+def given_selection(program: Program) -> Program:
+    """A program that selects, with the indices as an input instead of an output."""
+    select = program.find("select")
+    assert select is not None
+    (indices,) = select.results
+    ops = tuple(op for op in program.ops if op is not select)
+    outputs = tuple(value for value in program.outputs if value != indices)
+    return prune(Program(program.name, (*program.inputs, indices), ops, outputs))
 
 
 def compare(name: str, given: Tensor, expected: Tensor, tolerance: float) -> float:

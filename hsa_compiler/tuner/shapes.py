@@ -94,7 +94,12 @@ class Shape:
         """The first half's options, as `hsa_attention` would set them."""
         kind = None if self.normalize == "joint" else self.normalize
         return RetrieveOptions(
-            top_k=self.K, scale=self.Dr**-0.5, normalize=kind, inverse=True, dtype=self.dtype
+            top_k=self.K,
+            scale=self.Dr**-0.5,
+            normalize=kind,
+            inverse=True,
+            own_indices=self.Hi == self.Hr,
+            dtype=self.dtype,
         )
 
     @cached_property

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from hsa_compiler.errors import InputError
-from hsa_compiler.ir import KernelGroup, Value, interpret
+from hsa_compiler.ir import KernelGroup, Program, Value, interpret
 from hsa_compiler.ir.dims import evaluate
 from hsa_compiler.ir.interpreter import TORCH_DTYPES
 from hsa_compiler.runtime import calls
 from hsa_compiler.runtime.executor import Executable
 from hsa_compiler.schedules.locality import causal_bounds, make_selection
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem
+from hsa_compiler.tuner.correctness import given_selection
 from hsa_compiler.tuner.shapes import Shape
 
 #: Kernels whose outputs are drawn where other kernels read them.
@@ -209,14 +210,26 @@ class Values:
             group = self._producer.get(value.name)
             if group is None or group.kind in (DRAWN if self._adversarial else DRAWN_WHEN_LARGE):
                 self._known[value.name] = self._draw(value)
+            elif group.program.find("select") is None:
+                self._compute(group.program, self.inputs_of(group.kind))
             else:
-                found = interpret(group.program, self.inputs_of(group.kind), self._dims)
-                if self._duplicates and "indices" in found:
-                    found["indices"] = with_duplicates(found["indices"])
-                self._known.update(
-                    {name: x for name, x in found.items() if name not in self._known}
-                )
+                self._select(group)
         return self._known[value.name]
+
+    def _select(self, group: KernelGroup) -> None:
+        """The outputs of a kernel that selects: weights belong to the selection that is known."""
+        program, inputs = group.program, self.inputs_of(group.kind)
+        if "indices" not in self._known:
+            self._compute(program.with_outputs(["indices"]), inputs)
+            if self._duplicates:
+                self._known["indices"] = with_duplicates(self._known["indices"])
+        if len(program.outputs) > 1:
+            chosen = {"indices": self._known["indices"]}
+            self._compute(given_selection(program), {**inputs, **chosen})
+
+    def _compute(self, program: Program, inputs: Mapping[str, Tensor]) -> None:
+        found = interpret(program, inputs, self._dims)
+        self._known.update({name: x for name, x in found.items() if name not in self._known})
 
     def _draw(self, value: Value) -> Tensor:
         size = tuple(evaluate(dim, self._dims) for dim in value.type.shape)

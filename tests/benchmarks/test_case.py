@@ -84,8 +84,7 @@ def test_a_slice_without_any_chunk_is_right_too() -> None:
 def test_every_kernel_is_measured_by_itself() -> None:
     runs = ours.kernel_runs(tiny_case(), hardware.host_cpu())
     assert [run.kernel for run in runs] == [
-        "select",
-        "weigh",
+        "retrieve",
         "invert_index",
         "attend",
         "attend_grad_q",
@@ -95,4 +94,4 @@ def test_every_kernel_is_measured_by_itself() -> None:
     ]
     assert all(run.dispatched.row.tier == "planned" for run in runs)
     forward = ours.kernel_runs(tiny_case(backward=False), hardware.host_cpu())
-    assert [run.kernel for run in forward] == ["select", "weigh", "attend"]
+    assert [run.kernel for run in forward] == ["retrieve", "attend"]

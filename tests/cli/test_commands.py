@@ -98,7 +98,7 @@ def test_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "list", *where]) == 0
     assert "2 files, 4 B of at most 512.0 MiB" in " ".join(capsys.readouterr().out.split())
     assert main(["cache", "clear", *where, "--kernel", "atend"]) == 2
-    assert "no kernel 'atend'; there are: select" in capsys.readouterr().err
+    assert "no kernel 'atend'; there are: retrieve" in capsys.readouterr().err
     assert main(["cache", "clear", *where, "--kernel", "attend"]) == 0
     assert "1 files removed" in capsys.readouterr().out
     assert main(["cache", "clear", *where, "--json"]) == 0

@@ -70,6 +70,17 @@ def test_text_is_a_python_file_with_a_comment_on_top(capsys: pytest.CaptureFixtu
     compile(text, "weigh.py", "exec")
 
 
+def test_retrieval_is_shown_as_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    def kernels(*arguments: str) -> list[str]:
+        common = ("--stage", "tile", "--target", "triton:sm_90")
+        return [str(row["kernel"]) for row in shown(capsys, *arguments, *common)]
+
+    assert kernels("hsa", "--shape", "Hq=8,H=2") == ["retrieve", "attend"]
+    # HiLS shares indices in a group, MoBA weighs nothing.
+    assert kernels("hils", "--shape", "Hq=8,H=2") == ["select", "weigh", "attend"]
+    assert kernels("moba", "--shape", "Hq=8,H=2") == ["select", "attend"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -25,6 +25,8 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "triton"
     ("name", "change"),
     [
         *((kind, {}) for kind in KERNELS),
+        ("select.threshold", {"top_k": "threshold", "tokens": 64, "chunk_block": 64}),
+        ("retrieve.threshold", {"top_k": "threshold", "tokens": 64, "chunk_block": 64}),
         ("attend.union", {"order": "union", "tokens": 4}),
         ("attend_grad_q.union", {"order": "union", "tokens": 4}),
         ("attend.chunk", {"order": "chunk", "combine": "buffer", "window": 2048}),
@@ -53,8 +55,10 @@ def test_generated_source_is_the_golden_one(
 @pytest.mark.parametrize("arch", ["sm_80", "sm_89", "sm_90", "sm_100"])
 def test_kernels_compile_for_gpus_that_are_not_here(arch: str, tmp_path: Path) -> None:
     target = Target("triton", arch)
-    # Two with matrix products, one with atomics and a search, one with a sort.
+    # With matrix products, atomics and a search, while loops, a sort.
     for kind, change in (
+        ("retrieve", {"top_k": "threshold", "tokens": 64, "registers": 128}),
+        ("retrieve", {}),
         ("attend", {}),
         ("attend", {"order": "union", "tokens": 4, "registers": 168}),
         ("attend", {"order": "chunk", "combine": "atomic"}),
@@ -66,7 +70,8 @@ def test_kernels_compile_for_gpus_that_are_not_here(arch: str, tmp_path: Path) -
         problem, _ = problems.make(kind, head_dim=64, top_k=16)
         schedule = generic(kind, "triton").replace(**change)
         tile = lower_kernel(problem, schedule, target)
-        path = tmp_path / f"{kind}_{schedule.order}_{schedule.parts}_{arch}.py"
+        knobs = f"{schedule.order}_{schedule.parts}_{schedule.top_k}"
+        path = tmp_path / f"{kind}_{knobs}_{arch}.py"
         path.write_text(generate_source(problem, schedule, target))
         launches = triton_build.compile_ahead(path, tile, schedule, target)
         assert all(compiled.asm["cubin"] for compiled in launches)

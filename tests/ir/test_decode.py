@@ -32,10 +32,14 @@ def test_the_program_reads_back(paged: bool, local: bool) -> None:
     assert kinds == ["select", "weigh", "attend"]
 
 
-def test_merged_kernels_are_one_group() -> None:
-    program = decode_program(RetrieveOptions(4, 0.1), AttentionOptions(S, 0.1), CacheOptions())
-    first, second = fuse_groups(program, {"weigh": "select"})
-    assert (first.kind, second.kind) == ("select", "attend")
+def test_score_heads_with_their_own_indices_are_one_kernel() -> None:
+    own = RetrieveOptions(4, 0.1, own_indices=True)
+    program = decode_program(own, AttentionOptions(S, 0.1), CacheOptions())
+    first, second = fuse_groups(program)
+    assert (first.kind, second.kind) == ("retrieve", "attend")
+    # Attention calls index heads Hi, wherever they come from.
+    assert "Hi" in second.program.dim_names()
+    assert "Hr" not in second.program.dim_names()
     assert [op.kind for op in first.program.ops if op.spec.group] == [
         "select",
         "gather",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -253,6 +255,21 @@ def test_an_op_without_a_gradient_rule_raises() -> None:
     program = chunk_attention_program(AttentionOptions(64, 0.5))
     with pytest.raises(IRError, match=r"op \w*grad\w*: has no gradient rule"):
         differentiate(differentiate(program))
+
+
+def test_selection_and_weights_are_one_kernel_where_scores_rank() -> None:
+    def kinds(**options: Any) -> list[str]:
+        program = retrieve_program(RetrieveOptions(8, 0.5, **options))
+        return [group.kind for group in fuse_groups(program)]
+
+    assert kinds(own_indices=True) == ["retrieve"]
+    assert kinds(own_indices=True, reduce="sum", force_last=2, bias=True) == ["retrieve"]
+    assert kinds() == ["select", "weigh"]
+    for changed in ({"noise": True}, {"row_lse": True}):
+        assert kinds(own_indices=True, **changed) == ["select", "weigh"]
+    assert kinds(own_indices=True, normalize=None) == ["select"]
+    (group,) = fuse_groups(retrieve_program(RetrieveOptions(8, 0.5, own_indices=True)))
+    assert [value.name for value in group.program.outputs] == ["indices", "slots", "weights"]
 
 
 def test_interpreter_reports_what_is_missing() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +18,7 @@ from hsa_compiler.ir.programs import (
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule, Schedule
+from hsa_compiler.schedules.space import KNOBS
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import For, Kernel, Size, Stmt, TileProgram
 from hsa_compiler.tile.verify import check
@@ -36,6 +37,7 @@ RETRIEVALS = [
     )
     for bias in (False, True)
 ]
+RETRIEVALS += [replace(o, own_indices=True, noise=False) for o in RETRIEVALS[::2]]
 ATTENTIONS = [
     AttentionOptions(64, 0.1, joint=joint, local=local, packed=packed, query_block=block)
     for joint in (False, True)
@@ -53,13 +55,18 @@ def test_every_variant_lowers_forward_and_backward(
         program = retrieve_program(options)
     else:
         program = chunk_attention_program(options)
-    for part in (program, differentiate(program)):
+    # Backward passes are built from programs that name their index heads.
+    own = isinstance(options, RetrieveOptions) and options.own_indices
+    for part in (program,) if own else (program, differentiate(program)):
         for group in fuse_groups(part):
-            schedule = generic(group.kind, target.backend)
-            tile = lower_kernel(Problem.of(group, DIMS), schedule, target)
-            bound = set(tile.bindings.values())
-            for value in group.program.outputs:
-                assert value.name in bound, f"{group.kind} never writes {value.name}"
+            schedules = [generic(group.kind, target.backend)]
+            if "top_k" in KNOBS[group.kind].names(target.backend):
+                schedules.append(schedules[0].replace(top_k="threshold", chunk_block=64))
+            for schedule in schedules:
+                tile = lower_kernel(Problem.of(group, DIMS), schedule, target)
+                bound = set(tile.bindings.values())
+                for value in group.program.outputs:
+                    assert value.name in bound, f"{group.kind} never writes {value.name}"
 
 
 def test_tiles_are_padded_to_powers_of_two_only_where_the_target_asks_for_it() -> None:
@@ -76,7 +83,7 @@ def test_tiles_are_padded_to_powers_of_two_only_where_the_target_asks_for_it() -
 def test_every_variant_lowers_in_chunk_order(
     options: AttentionOptions, target: Target, combine: str, tile: int
 ) -> None:
-    program = chunk_attention_program(dataclasses.replace(options, inverse=True))
+    program = chunk_attention_program(replace(options, inverse=True))
     for part in (program, differentiate(program)):
         for group in fuse_groups(part):
             if group.kind not in ("attend", "attend_grad_q"):
@@ -248,3 +255,21 @@ class TestVerify:
         with pytest.raises(TileError, match="loop carries"):
             with b.loop(0, 4, carry=[("b_a", a)]) as loop:
                 loop.yield_(b.full((4, 8), 0, "i32"))
+        with pytest.raises(TileError, match="repeat_while needs a scalar bool"):
+            with b.repeat_while(a > 0.0):
+                pass
+        with pytest.raises(TileError, match="loop carries 1 values, yields 0"):
+            with b.repeat_while(b.scalar("n") > 0):
+                pass
+        with pytest.raises(TileError, match="along axis 2"):
+            b.cumsum(a, 2)
+
+    def test_what_a_while_loop_makes_is_not_visible_after_it(self) -> None:
+        b = TileBuilder("k")
+        out = b.pointer("out", "i32")
+        with b.repeat_while(b.scalar("n") > 0) as loop:
+            inside = b.program_id(0, "i")
+            loop.yield_(inside > 0)
+        b.store(out, inside, 1)
+        with pytest.raises(TileError, match="used where it is not assigned"):
+            check(TileProgram((b.finish((1,)),), {"out": "out"}))

@@ -272,13 +272,13 @@ def test_explain_foretells_a_call(kernels: list[InterpretedKernel]) -> None:
     tensors = [given[name].to("meta") for name in ("q", "k", "v", "q_slc", "landmarks")]
     rows = explain.explain(*tensors, chunk_size=S, top_k=2, device="cpu")
     assert [row.kernel for row in rows] == [
-        *("select", "weigh", "invert_index", "attend"),
+        *("retrieve", "invert_index", "attend"),
         *("attend_grad_q", "attend_grad_kv", "weigh_grad", "landmark_grad"),
     ]
     assert kernels == []  # nothing was compiled
     assert explain.explain() == []
     forward = explain.explain(*tensors, chunk_size=S, top_k=2, device="cpu", backward=False)
-    assert forward == [row for row in rows[:4] if row.kernel != "invert_index"]
+    assert forward == [row for row in rows[:3] if row.kernel != "invert_index"]
     by_shape = explain.explain_shape(
         {"L": L, "Hq": 4, "H": 2, "D": 16, "S": S, "K": 2}, dtype="fp32"
     )

@@ -23,6 +23,9 @@ REGRET = 1.15
 AGREEMENT = 0.8
 #: The same where every pair leaves a part of its row, which the model knows more roughly.
 PARTS_REGRET, PARTS_AGREEMENT = 1.25, 0.55
+#: The same for retrieval.
+RETRIEVAL_REGRET = 1.25
+RETRIEVAL_AGREEMENT = 0.6
 
 
 @functools.cache
@@ -78,3 +81,26 @@ def test_the_model_ranks_measured_schedules(
     if len(rows) >= 10:
         agreement = PARTS_AGREEMENT if parts else AGREEMENT
         assert spearman(predicted, measured) >= agreement
+
+
+def retrievals() -> dict[str, list[tuple[Schedule, float]]]:
+    """Measured schedules of retrieval by shape, where many were measured."""
+    data = json.loads((RECORDED / H100 / "retrieval.json").read_text())
+    found: dict[str, list[tuple[Schedule, float]]] = defaultdict(list)
+    for row in data["measurements"]:
+        if row["kernel"] == "retrieve" and row["shape"] in SHAPES:
+            found[row["shape"]].append((Schedule.from_json(row["schedule"]), row["median_ms"]))
+    return found
+
+
+@pytest.mark.parametrize(("shape", "rows"), retrievals().items(), ids=lambda x: str(x)[:10])
+def test_the_model_ranks_measured_retrievals(
+    shape: str, rows: list[tuple[Schedule, float]]
+) -> None:
+    task, row = Task("retrieve", SHAPES[shape], "cuda:0"), hardware.named(H100)
+    predicted = [
+        cost_model.predict(task.problem, schedule, task.sizes, row).seconds for schedule, _ in rows
+    ]
+    measured = [milliseconds for _, milliseconds in rows]
+    assert measured[predicted.index(min(predicted))] <= RETRIEVAL_REGRET * min(measured)
+    assert spearman(predicted, measured) >= RETRIEVAL_AGREEMENT

@@ -26,7 +26,10 @@ def test_every_statement_has_a_readable_line() -> None:
             b.barrier()
         loop.yield_(loop.carried[0] + b_x)
     b.store(out, i * 16 + o, loop.carried[0], o < n)
-    b.atomic_add(count, i, 1)
+    with b.repeat_while(i < n, carry=[("i_next", i)]) as rounds:
+        i_next = rounds.carried[0] + 1
+        rounds.yield_(i_next, i_next < n)
+    b.atomic_add(count, rounds.carried[0], 1)
     kernel = b.finish(("L", 2))
     space = Workspace("count", "i32", Size.of("L"), zeroed=True)
     program = TileProgram((kernel,), {"x": "x", "out": "y"}, (space,), ("out",), {"out": "count"})
@@ -58,7 +61,12 @@ kernel walk(x: bf16*, out: fp32*, count: i32*, n: i32 = cdiv(L, 16))  grid (L, 2
   x_5: i32[16] = add(x_4, o_col)
   x_6: bool[16] = lt(o_col, n)
   store out[x_5] = b_sum where x_6
-  atomic count[i_row] += 1
+  x_7: bool = lt(i_row, n)
+  while i_next: i32 = i_row, more: bool = x_7:
+    x_8: i32 = add(i_next, 1)
+    x_9: bool = lt(x_8, n)
+    yield x_8, x_9
+  atomic count[i_next] += 1
 """
     )
 

@@ -143,7 +143,7 @@ def test_a_run_keeps_to_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     deeds(monkeypatch, sleep=0.1)
     budget(monkeypatch, seconds=4.0)
     start = time.monotonic()
-    kernels = ("attend", "attend_grad_q", "select")
+    kernels = ("attend", "attend_grad_q", "retrieve")
     outcome = session.run(request(tmp_path, kernels=kernels), SilentView())
     assert time.monotonic() - start < 8
     assert {result.kernel for result in outcome.results} == set(kernels)
@@ -253,7 +253,7 @@ def test_a_disk_that_is_full_later_is_one_error(
 
 
 def test_bad_requests_say_what_is_allowed(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown kernels attention: choose from select"):
+    with pytest.raises(InputError, match="unknown kernels attention: choose from retrieve"):
         request(tmp_path, kernels=("attention",))
     with pytest.raises(InputError, match="unknown effort 'huge': choose from quick"):
         request(tmp_path, effort="huge")

@@ -34,7 +34,7 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def arguments(folder: Path, *more: str) -> list[str]:
     files = ["--out", str(folder / "out"), "--storage", str(folder / "journal")]
-    what = ["--device", "cpu", "--kernels", "weigh,attend", "--shapes", SHAPE]
+    what = ["--device", "cpu", "--kernels", "retrieve,attend", "--shapes", SHAPE]
     return ["autotune", *what, *files, *more]
 
 
@@ -105,7 +105,7 @@ def test_the_table_keeps_its_figures_in_80_columns() -> None:
 def test_json_stands_alone_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(tmp_path, "--json", "--seed", "3")) == 0
     data = json.loads(capsys.readouterr().out)
-    assert {result["kernel"] for result in data["results"]} == {"weigh", "attend"}
+    assert {result["kernel"] for result in data["results"]} == {"retrieve", "attend"}
     assert len(data["files"]) == 2
     assert data["results"][0]["entry"]["seed"] == 3
     assert data["interrupted"] is False

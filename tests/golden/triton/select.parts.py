@@ -5,7 +5,7 @@ import triton.language as tl
 
 @triton.jit(do_not_specialize=['R', 'C', 'n_blocks'])
 def select_parts(
-    p_q, p_landmarks, p_scores, p_block_best, p_lo, p_hi, R, C, n_blocks,
+    p_q, p_landmarks, p_lo, p_hi, p_scores, p_block_best, R, C, n_blocks,
 ):
     # grid: ((R * 1), min(cdiv(C, 32), 1024), B)
     tl.extra.cuda.gdc_launch_dependents()
@@ -26,81 +26,86 @@ def select_parts(
     x_10 = x_9 + x_3
     b_lo = tl.load(p_lo + x_10, mask=x_4, other=0)
     b_hi = tl.load(p_hi + x_10, mask=x_4, other=0)
-    x_11 = b_hi > b_lo
-    x_12 = tl.where(x_11, b_lo, C)
-    first = tl.min(x_12, axis=0)
+    o_dim = tl.arange(0, 128)
+    x_11 = x_1 * 1
+    x_12 = x_11 + 0
+    x_13 = x_4[:, None]  # [1, 1]
+    x_14 = x_7 * 1
+    x_15 = x_14 + x_12
+    x_16 = x_15 * 128
+    x_17 = x_16[:, None]  # [1, 1]
+    o_dim_1 = o_dim[None, :]  # [1, 128]
+    x_18 = x_17 + o_dim_1  # [1, 128]
+    b_q = tl.load(p_q + x_18, mask=x_13, other=0)  # [1, 128]
+    x_19 = b_hi > b_lo
+    x_20 = tl.where(x_19, b_lo, C)
+    first = tl.min(x_20, axis=0)
     last = tl.max(b_hi, axis=0)
-    x_13 = first // 32
-    x_14 = x_13 * 32
-    x_15 = x_7 * 1
-    x_16 = x_15 + x_1
-    x_17 = x_16 * n_blocks
+    x_21 = x_7 * 1
+    x_22 = x_21 + x_1
+    x_23 = x_22 * n_blocks
+    x_24 = first // 32
+    x_25 = x_24 * 32
     i_part = tl.program_id(1)
-    x_18 = i_part * 32
-    x_19 = x_14 + x_18
-    for i_chunk in tl.range(x_19, last, 32768, num_stages=1):
+    x_26 = i_part * 32
+    x_27 = x_25 + x_26
+    for i_chunk in tl.range(x_27, last, 32768, num_stages=1):
         o_chunk = tl.arange(0, 32)
-        x_20 = i_chunk + o_chunk
-        x_21 = x_1 * 1
-        x_22 = x_21 + 0
-        x_23 = x_20 < C
-        x_24 = i_batch * C
-        x_25 = x_24.to(tl.int64)
-        x_26 = x_25 + x_20
-        x_27 = x_7 * 1
-        x_28 = x_27 + x_22
-        x_29 = x_28 * 128
-        x_30 = x_26 * 1
-        x_31 = x_30 + x_22
-        x_32 = x_31 * 128
+        x_28 = i_chunk + o_chunk
+        x_29 = x_28[None, :]  # [1, 32]
+        x_30 = x_1 * 1
+        x_31 = x_30 + 0
+        x_32 = x_28 < C
+        x_33 = i_batch * C
+        x_34 = x_33.to(tl.int64)
+        x_35 = x_34 + x_28
+        x_36 = x_35 * 1
+        x_37 = x_36 + x_31
+        x_38 = x_37 * 128
         b_score = tl.full([1, 32], 0.0, tl.float32)  # [1, 32]
         b_score_1 = b_score
         i_dim = 0
-        o_dim = tl.arange(0, 128)
-        x_33 = i_dim + o_dim
-        x_34 = x_4[:, None]  # [1, 1]
-        x_35 = x_23[:, None]  # [32, 1]
-        x_36 = x_29[:, None]  # [1, 1]
-        x_37 = x_33[None, :]  # [1, 128]
-        x_38 = x_36 + x_37  # [1, 128]
-        b_q = tl.load(p_q + x_38, mask=x_34, other=0)  # [1, 128]
-        x_39 = x_32[:, None]  # [32, 1]
-        x_40 = x_33[None, :]  # [1, 128]
-        x_41 = x_39 + x_40  # [32, 128]
-        b_lmk = tl.load(p_landmarks + x_41, mask=x_35, other=0)  # [32, 128]
+        o_dim_2 = tl.arange(0, 128)
+        x_39 = i_dim + o_dim_2
+        x_40 = x_32[:, None]  # [32, 1]
+        x_41 = x_38[:, None]  # [32, 1]
+        x_42 = x_39[None, :]  # [1, 128]
+        x_43 = x_41 + x_42  # [32, 128]
+        b_lmk = tl.load(p_landmarks + x_43, mask=x_40, other=0)  # [32, 128]
         b_lmk_1 = b_lmk.to(tl.float32)  # [32, 128]
         b_q_1 = b_q.to(tl.float32)  # [1, 128]
-        x_42 = b_lmk_1 * b_q_1  # [32, 128]
-        x_42_sum = tl.sum(x_42, axis=1)
-        x_42_sum_1 = x_42_sum[None, :]  # [1, 32]
-        x_43 = b_score_1 + x_42_sum_1  # [1, 32]
-        b_score_1 = x_43
-        x_44 = b_score_1 * 0.1  # [1, 32]
-        x_45 = x_44 == 0.0  # [1, 32]
-        b_value = tl.where(x_45, 0.0, x_44)  # [1, 32]
-        x_46 = x_20[None, :]  # [1, 32]
+        x_44 = b_lmk_1 * b_q_1  # [32, 128]
+        x_44_sum = tl.sum(x_44, axis=1)
+        x_44_sum_1 = x_44_sum[None, :]  # [1, 32]
+        x_45 = b_score_1 + x_44_sum_1  # [1, 32]
+        b_score_1 = x_45
+        x_46 = b_score_1 * 0.1  # [1, 32]
+        x_47 = x_46 == 0.0  # [1, 32]
+        b_value = tl.where(x_47, 0.0, x_46)  # [1, 32]
         b_lo_1 = b_lo[:, None]  # [1, 1]
+        x_48 = x_29 >= b_lo_1  # [1, 32]
         b_hi_1 = b_hi[:, None]  # [1, 1]
-        x_47 = x_46 >= b_lo_1  # [1, 32]
-        x_48 = x_46 < b_hi_1  # [1, 32]
-        x_49 = x_47 & x_48  # [1, 32]
-        x_50 = b_value.to(tl.int32, bitcast=True)  # [1, 32]
-        x_51 = x_50 >> 31  # [1, 32]
-        x_52 = x_51 & 2147483647  # [1, 32]
-        x_53 = x_50 ^ x_52  # [1, 32]
-        x_54 = b_value > float("-inf")  # [1, 32]
-        x_55 = x_49 & x_54  # [1, 32]
-        b_score_2 = tl.where(x_55, x_53, -2147483647)  # [1, 32]
-        x_56 = x_4[:, None]  # [1, 1]
-        x_57 = x_17 * 32
-        x_58 = x_57[:, None]  # [1, 1]
-        x_59 = x_20[None, :]  # [1, 32]
-        x_60 = x_58 + x_59  # [1, 32]
-        tl.store(p_scores + x_60, b_score_2, mask=x_56)
+        x_49 = x_29 < b_hi_1  # [1, 32]
+        x_50 = x_48 & x_49  # [1, 32]
+        x_51 = b_value.to(tl.int32, bitcast=True)  # [1, 32]
+        x_52 = x_51 >> 31  # [1, 32]
+        x_53 = x_52 & 2147483647  # [1, 32]
+        x_54 = x_51 ^ x_53  # [1, 32]
+        x_55 = b_value > float("-inf")  # [1, 32]
+        x_56 = x_50 & x_55  # [1, 32]
+        b_lo_2 = b_lo[:, None]  # [1, 1]
+        b_hi_2 = b_hi[:, None]  # [1, 1]
+        b_score_2 = tl.where(x_56, x_54, -2147483647)  # [1, 32]
+        x_57 = x_4[:, None]  # [1, 1]
+        x_58 = x_23 * 32
+        x_59 = x_58[:, None]  # [1, 1]
+        x_60 = x_28[None, :]  # [1, 32]
+        x_61 = x_59 + x_60  # [1, 32]
+        tl.store(p_scores + x_61, b_score_2, mask=x_57)
         b_best = tl.max(b_score_2, axis=1)
-        x_61 = i_chunk // 32
-        x_62 = x_17 + x_61
-        tl.store(p_block_best + x_62, b_best, mask=x_4)
+        x_62 = i_chunk // 32
+        x_63 = x_23 + x_62
+        tl.store(p_block_best + x_63, b_best, mask=x_4)
 
 
 @triton.jit(do_not_specialize=['R', 'n_blocks'])

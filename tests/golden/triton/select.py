@@ -36,82 +36,87 @@ def select(
     x_8 = x_7 + x_1
     b_lo = tl.load(p_lo + x_8, mask=x_2, other=0)
     b_hi = tl.load(p_hi + x_8, mask=x_2, other=0)
-    x_9 = b_hi > b_lo
-    x_10 = tl.where(x_9, b_lo, C)
-    first = tl.min(x_10, axis=0)
+    o_dim = tl.arange(0, 128)
+    x_9 = i_head * 1
+    x_10 = x_9 + 0
+    x_11 = x_2[:, None]  # [32, 1]
+    x_12 = x_5 * 1
+    x_13 = x_12 + x_10
+    x_14 = x_13 * 128
+    x_15 = x_14[:, None]  # [32, 1]
+    o_dim_1 = o_dim[None, :]  # [1, 128]
+    x_16 = x_15 + o_dim_1  # [32, 128]
+    b_q = tl.load(p_q + x_16, mask=x_11, other=0)  # [32, 128]
+    x_17 = b_hi > b_lo
+    x_18 = tl.where(x_17, b_lo, C)
+    first = tl.min(x_18, axis=0)
     last = tl.max(b_hi, axis=0)
-    x_11 = first // 32
-    x_12 = x_11 * 32
     b_best = tl.full([32, 32], -9223372036854775807, tl.int64)  # [32, 32]
+    x_19 = first // 32
+    x_20 = x_19 * 32
     b_best_1 = b_best
-    for i_chunk in tl.range(x_12, last, 32, num_stages=1):
+    for i_chunk in tl.range(x_20, last, 32, num_stages=1):
         o_chunk = tl.arange(0, 32)
-        x_13 = i_chunk + o_chunk
-        x_14 = i_head * 1
-        x_15 = x_14 + 0
-        x_16 = x_13 < C
-        x_17 = i_batch * C
-        x_18 = x_17.to(tl.int64)
-        x_19 = x_18 + x_13
-        x_20 = x_5 * 1
-        x_21 = x_20 + x_15
-        x_22 = x_21 * 128
-        x_23 = x_19 * 1
-        x_24 = x_23 + x_15
-        x_25 = x_24 * 128
+        x_21 = i_chunk + o_chunk
+        x_22 = x_21[None, :]  # [1, 32]
+        x_23 = i_head * 1
+        x_24 = x_23 + 0
+        x_25 = x_21 < C
+        x_26 = i_batch * C
+        x_27 = x_26.to(tl.int64)
+        x_28 = x_27 + x_21
+        x_29 = x_28 * 1
+        x_30 = x_29 + x_24
+        x_31 = x_30 * 128
         b_score = tl.full([32, 32], 0.0, tl.float32)  # [32, 32]
         b_score_1 = b_score
         i_dim = 0
-        o_dim = tl.arange(0, 128)
-        x_26 = i_dim + o_dim
-        x_27 = x_2[:, None]  # [32, 1]
-        x_28 = x_16[:, None]  # [32, 1]
-        x_29 = x_22[:, None]  # [32, 1]
-        x_30 = x_26[None, :]  # [1, 128]
-        x_31 = x_29 + x_30  # [32, 128]
-        b_q = tl.load(p_q + x_31, mask=x_27, other=0)  # [32, 128]
-        x_32 = x_25[:, None]  # [32, 1]
-        x_33 = x_26[None, :]  # [1, 128]
-        x_34 = x_32 + x_33  # [32, 128]
-        b_lmk = tl.load(p_landmarks + x_34, mask=x_28, other=0)  # [32, 128]
+        o_dim_2 = tl.arange(0, 128)
+        x_32 = i_dim + o_dim_2
+        x_33 = x_25[:, None]  # [32, 1]
+        x_34 = x_31[:, None]  # [32, 1]
+        x_35 = x_32[None, :]  # [1, 128]
+        x_36 = x_34 + x_35  # [32, 128]
+        b_lmk = tl.load(p_landmarks + x_36, mask=x_33, other=0)  # [32, 128]
         b_lmk_t = tl.trans(b_lmk)  # [128, 32]
         b_dot = tl.dot(b_q, b_lmk_t, b_score_1)  # [32, 32]
         b_score_1 = b_dot
-        x_35 = b_score_1 * 0.1  # [32, 32]
-        x_36 = x_35 == 0.0  # [32, 32]
-        b_value = tl.where(x_36, 0.0, x_35)  # [32, 32]
-        x_37 = x_13[None, :]  # [1, 32]
+        x_37 = b_score_1 * 0.1  # [32, 32]
+        x_38 = x_37 == 0.0  # [32, 32]
+        b_value = tl.where(x_38, 0.0, x_37)  # [32, 32]
         b_lo_1 = b_lo[:, None]  # [32, 1]
+        x_39 = x_22 >= b_lo_1  # [32, 32]
         b_hi_1 = b_hi[:, None]  # [32, 1]
-        x_38 = x_37 >= b_lo_1  # [32, 32]
-        x_39 = x_37 < b_hi_1  # [32, 32]
-        x_40 = x_38 & x_39  # [32, 32]
-        x_41 = b_value.to(tl.int32, bitcast=True)  # [32, 32]
-        x_42 = x_41 >> 31  # [32, 32]
-        x_43 = x_42 & 2147483647  # [32, 32]
-        x_44 = x_41 ^ x_43  # [32, 32]
-        x_45 = b_value > float("-inf")  # [32, 32]
-        x_46 = x_40 & x_45  # [32, 32]
-        x_47 = x_44.to(tl.int64)  # [32, 32]
-        x_48 = x_47 << 32  # [32, 32]
-        x_49 = x_13[None, :]  # [1, 32]
-        x_50 = x_49.to(tl.int64)  # [1, 32]
-        x_51 = x_48 | x_50  # [32, 32]
-        b_key = tl.where(x_46, x_51, -9223372036854775807)  # [32, 32]
+        x_40 = x_22 < b_hi_1  # [32, 32]
+        x_41 = x_39 & x_40  # [32, 32]
+        x_42 = b_value.to(tl.int32, bitcast=True)  # [32, 32]
+        x_43 = x_42 >> 31  # [32, 32]
+        x_44 = x_43 & 2147483647  # [32, 32]
+        x_45 = x_42 ^ x_44  # [32, 32]
+        x_46 = b_value > float("-inf")  # [32, 32]
+        x_47 = x_41 & x_46  # [32, 32]
+        b_lo_2 = b_lo[:, None]  # [32, 1]
+        b_hi_2 = b_hi[:, None]  # [32, 1]
+        x_48 = x_45.to(tl.int64)  # [32, 32]
+        x_49 = x_48 << 32  # [32, 32]
+        x_50 = x_21[None, :]  # [1, 32]
+        x_51 = x_50.to(tl.int64)  # [1, 32]
+        x_52 = x_49 | x_51  # [32, 32]
+        b_key = tl.where(x_47, x_52, -9223372036854775807)  # [32, 32]
         b_top = merge_top_k(b_best_1, b_key)  # [32, 32]
         b_best_1 = b_top
     o_slot = tl.arange(0, 32)
-    x_52 = b_best_1 > -9223372036854775807  # [32, 32]
-    x_53 = b_best_1 & 4294967295  # [32, 32]
-    b_chunk = tl.where(x_52, x_53, -1)  # [32, 32]
+    x_53 = b_best_1 > -9223372036854775807  # [32, 32]
+    x_54 = b_best_1 & 4294967295  # [32, 32]
+    b_chunk = tl.where(x_53, x_54, -1)  # [32, 32]
     b_none = tl.full([32, 32], -1, tl.int64)  # [32, 32]
     b_top_1 = merge_top_k(b_none, b_chunk)  # [32, 32]
-    x_54 = x_5 * 1
-    x_55 = x_54 + i_head
-    x_56 = x_55 * 32
-    x_57 = x_2[:, None]  # [32, 1]
-    x_58 = x_56[:, None]  # [32, 1]
+    x_55 = x_2[:, None]  # [32, 1]
+    x_56 = x_5 * 1
+    x_57 = x_56 + i_head
+    x_58 = x_57 * 32
+    x_59 = x_58[:, None]  # [32, 1]
     o_slot_1 = o_slot[None, :]  # [1, 32]
-    x_59 = x_58 + o_slot_1  # [32, 32]
+    x_60 = x_59 + o_slot_1  # [32, 32]
     b_top_2 = b_top_1.to(tl.int32)  # [32, 32]
-    tl.store(p_indices + x_59, b_top_2, mask=x_57)
+    tl.store(p_indices + x_60, b_top_2, mask=x_55)

@@ -58,10 +58,11 @@ def weigh(
     tl.store(p_slots + x_29, b_score_2)
     x_30 = x_2 * 1
     x_31 = x_30 + i_head
-    b_score_2_max = tl.max(b_score_2, axis=0)
-    b_max = tl.maximum(b_score_2_max, -1e+30)
+    b_x = tl.where(x_7, b_score_2, float("-inf"))
+    b_x_max = tl.max(b_x, axis=0)
+    b_max = tl.maximum(b_x_max, -1e+30)
     b_max_1 = tl.maximum(b_max, -1e+30)
-    x_32 = b_score_2 - b_max_1
+    x_32 = b_x - b_max_1
     x_33 = x_32 * 1.4426950408889634
     b_e = tl.exp2(x_33)
     b_e_sum = tl.sum(b_e, axis=0)

@@ -75,12 +75,14 @@ class Module:
                 b_score_1[T.Ramp(0, 1, 16)] = T.Select(x_7[T.Ramp(0, 1, 16)] != 0, b_score_1[T.Ramp(0, 1, 16)] * 0.1, T.Broadcast(T.float32("-inf"), 16))
                 x_28: T.let = x_2 * 16
                 p_slots[T.Ramp(x_28, 1, 16)] = b_score_1[T.Ramp(0, 1, 16)]
+                # b_score_1 = where [16]
+                b_score_1[T.Ramp(0, 1, 16)] = T.Select(x_7[T.Ramp(0, 1, 16)] != 0, b_score_1[T.Ramp(0, 1, 16)], T.Broadcast(T.float32("-inf"), 16))
                 lanes_1: T.let = b_score_1[T.Ramp(0, 1, 16)]
                 max_8: T.let = T.max(T.vectorlow("float32x8", lanes_1), T.vectorhigh("float32x8", lanes_1))
                 max_4: T.let = T.max(T.vectorlow("float32x4", max_8), T.vectorhigh("float32x4", max_8))
                 max_2: T.let = T.max(T.vectorlow("float32x2", max_4), T.vectorhigh("float32x2", max_4))
-                b_score_2_max: T.let = T.max(T.Shuffle([max_2], [0]), T.Shuffle([max_2], [1]))
-                b_max_1: T.let = T.max(T.max(b_score_2_max, T.float32(-1e+30)), T.float32(-1e+30))
+                b_x_max: T.let = T.max(T.Shuffle([max_2], [0]), T.Shuffle([max_2], [1]))
+                b_max_1: T.let = T.max(T.max(b_x_max, T.float32(-1e+30)), T.float32(-1e+30))
                 # b_score_1 = exp2 [16]
                 x_1: T.let = T.max(T.Broadcast(T.float32(-127.0), 16), T.min(T.Broadcast(T.float32(128.0), 16), (b_score_1[T.Ramp(0, 1, 16)] - b_max_1) * 1.4426950408889634))
                 whole: T.let = T.nearbyint(x_1)
