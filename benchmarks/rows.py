@@ -143,11 +143,45 @@ DECODE = _table(
     ]
 )
 
+
+def _crossover_row(selection: str, top_k: int, thousands: int) -> Row:
+    name = f"{selection}-k{top_k}-{thousands}k"
+    shape = Shape(name, L=1024 * thousands, Hq=16, H=1, D=128, S=64, K=top_k)
+    return Row(name, shape, selection)
+
+
+#: Whole steps from where dense attention is sure to win to where it is sure to lose.
+CROSSOVER = _table(
+    [
+        *(
+            _crossover_row(selection, top_k, thousands)
+            for selection in ("local", "random")
+            for top_k in (16, 32)
+            for thousands in (1, 2, 4, 8, 16, 32)
+        ),
+        *_small("tiny"),
+    ]
+)
+
+#: Whole steps whose memory must grow with their tokens.
+MEMORY = _table(
+    [
+        *(
+            Row(name, Shape(name, L=1024 * thousands, Hq=16, H=1, D=128, S=64, K=32))
+            for thousands in (32, 128, 512)
+            for name in (f"m{thousands}k",)
+        ),
+        *_small("tiny", "cpu2k"),
+    ]
+)
+
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
         Suite("paper", PAPER),
         Suite("ratio", RATIO, parts=("attention", "total")),
+        Suite("crossover", CROSSOVER, parts=("attention", "total")),
+        Suite("memory", MEMORY, parts=("attention", "total")),
         Suite("retrieval", RETRIEVAL, parts=("retrieval",)),
         Suite(
             "decode",

@@ -6,8 +6,9 @@ from typing import Any
 
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.footprint import MIN_ROWS
+from hsa_compiler.schedules.kernel_knobs import CHUNK_KNOBS, KNOBS, knobs
+from hsa_compiler.schedules.legality import combine_of
 from hsa_compiler.schedules.schedule import Schedule
-from hsa_compiler.schedules.space import CHUNK_KNOBS, KNOBS, knobs, with_combine
 
 #: What a search changes beside the order itself when it moves to another one.
 ORDER_MOVES: dict[str, dict[str, Any]] = {
@@ -62,4 +63,7 @@ def _moved(
         changes["tokens"] = max(schedule.tokens, MIN_ROWS)
     elif name in ("split", "window"):
         changes = {"split": 0, "window": 0, **changes}
-    return (with_combine(kind, schedule.replace(**changes)),)
+    move = schedule.replace(**changes)
+    if not KNOBS[kind].has_partials:
+        move = move.replace(combine=combine_of(move.split, move.window))
+    return (move,)

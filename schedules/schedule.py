@@ -1,7 +1,7 @@
 """Schedules: how one kernel computes, as a frozen, hashable, printable value.
 
 Every knob is declared once, below. Its JSON form, its search space and its command-line help all
-derive from the declaration; which knobs mean something for a kernel is in `space.KNOBS`.
+derive from the declaration; which knobs mean something for a kernel is in `kernel_knobs.KNOBS`.
 """
 
 from __future__ import annotations

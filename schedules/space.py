@@ -1,17 +1,14 @@
-"""Search spaces: which knobs mean something for a kernel, and which of their values are legal.
+"""Search spaces: the legal schedules of a problem.
 
-Choices, order and help of a knob come from its declaration in `schedule.Schedule`; the one table
-here, `KNOBS`, says which kernel and back end reads it. `check` is the legality rule that the tuner,
-the config store and the cost model share: what it lets through, lowering accepts.
+`kernel_knobs` says which knobs a kernel reads, `legality` which values go together. `check` is the
+rule that the tuner, the config store and the cost model share: what it lets through, lowering
+accepts.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from hsa_compiler.schedules.defaults import generic
@@ -23,136 +20,10 @@ from hsa_compiler.schedules.footprint import (
     chunk_size,
 )
 from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.kernel_knobs import CHUNK_KNOBS, KNOBS, allowed, canonical
+from hsa_compiler.schedules.legality import check_knobs, check_together, combine_of
 from hsa_compiler.schedules.problem import Problem
-from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule, Schedule
-
-BACKENDS = ("triton", "tvm")
-
-
-@dataclass(frozen=True)
-class KernelKnobs:
-    """The knobs that one kernel reads: on every back end, on Triton alone, on TVM alone.
-
-    `orders` are the loop orders it has a lowering for; a kernel with one order does not search it.
-    """
-
-    orders: tuple[str, ...]
-    shared: tuple[str, ...] = ()
-    triton: tuple[str, ...] = ()
-    tvm: tuple[str, ...] = ()
-
-    @property
-    def has_unions(self) -> bool:
-        """Whether `tokens` are those of a tile in union order."""
-        return "union" in self.orders
-
-    @property
-    def has_partials(self) -> bool:
-        """Whether chunk order is one of several, in which every pair has a part of a row's result:
-        they meet in a buffer or by atomic adds, and only this order reads the knobs of pairs."""
-        return "chunk" in self.orders and len(self.orders) > 1
-
-    def names(self, backend: str) -> tuple[str, ...]:
-        """Knob names in search order for ``"triton"`` or ``"tvm"``."""
-        own = self.triton if backend == "triton" else self.tvm
-        return ("order", *self.shared, *own)
-
-
-_RANKING = KernelKnobs(
-    ("token",),
-    ("parts", "fan", "tokens", "chunk_block", "dim_block"),
-    ("top_k", "warps", "stages", "registers"),
-    ("lanes", "unroll"),
-)
-KNOBS: dict[str, KernelKnobs] = {
-    "retrieve": _RANKING,
-    "select": _RANKING,
-    "weigh": KernelKnobs(("token",), ("dim_block",), ("warps",)),
-    "attend": KernelKnobs(
-        ("token", "union", "chunk"),
-        ("parts", "tokens", "chunk_tile", "pairs", "combine"),
-        ("window", "warps", "stages", "registers", "descriptors"),
-        ("lanes", "unroll"),
-    ),
-    "attend_grad_q": KernelKnobs(
-        ("token", "union", "chunk"),
-        ("tokens", "chunk_tile", "pairs", "combine"),
-        ("window", "warps", "stages", "registers", "descriptors"),
-        ("lanes", "unroll"),
-    ),
-    "invert_index": KernelKnobs(("token",), ("index_blocks",), ("warps",)),
-    "attend_grad_kv": KernelKnobs(
-        ("chunk",),
-        ("pairs", "chunk_tile"),
-        ("split", "window", "combine", "warps", "stages", "registers"),
-        ("lanes", "unroll"),
-    ),
-    "weigh_grad": KernelKnobs(("token",), ("dim_block",), ("warps",)),
-    "landmark_grad": KernelKnobs(
-        ("chunk",), ("pairs", "dim_block"), ("split", "window", "combine", "warps", "stages")
-    ),
-}
-
-#: Values of a knob that one kernel takes on a back end, where they are fewer than the knob's own
-#: choices. A CPU's registers hold few rows, so more tokens a tile than fill its lanes gain nothing.
-LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
-    **{(kind, backend, "tokens"): (1, 16, 32, 64, 128) for kind in RANKING for backend in BACKENDS},
-    **{(kind, "triton", "parts"): (0, 256, 1024) for kind in RANKING},
-    **{(kind, "tvm", "parts"): (0, 8, 64) for kind in RANKING},
-    ("attend", "triton", "parts"): (0, 2, 4, 8, 16, 32, 64),
-    ("attend", "tvm", "parts"): (0, 2, 8),
-    ("attend", "tvm", "tokens"): (1, 2, 4, 8, 16),
-    ("attend_grad_q", "tvm", "tokens"): (1, 2, 4, 8, 16),
-}
-#: Knobs that of several orders only chunk order reads.
-CHUNK_KNOBS = ("pairs", "window", "combine")
-
-
-@dataclass(frozen=True)
-class Knob:
-    """One axis of a search space: its name, legal values in order, and help text.
-
-    `ordinal` says that neighbouring values behave alike, so a sampler may treat it as a number.
-    """
-
-    name: str
-    choices: tuple[Any, ...]
-    ordinal: bool
-    doc: str
-
-
-def knobs(kind: str, backend: str) -> tuple[Knob, ...]:
-    """The axes of kernel `kind` on `backend`; a knob with one legal value is not an axis."""
-    fields = {field.name: field for field in dataclasses.fields(Schedule)}
-    axes = []
-    for name in KNOBS[kind].names(backend):
-        choices = allowed(kind, backend, name)
-        if len(choices) > 1:
-            meta = fields[name].metadata
-            axes.append(Knob(name, choices, meta["ordinal"], meta["doc"]))
-    return tuple(axes)
-
-
-@functools.cache
-def allowed(kind: str, backend: str, name: str) -> tuple[Any, ...]:
-    """The values knob `name` may take for a kernel; for a knob it does not read, the default."""
-    field = next(f for f in dataclasses.fields(Schedule) if f.name == name)
-    if name == "order":
-        return KNOBS[kind].orders
-    if name not in KNOBS[kind].names(backend):
-        return (field.default,)
-    if name == "combine":
-        buffer = ("buffer",) if KNOBS[kind].has_partials else ()
-        return ("none", *buffer) if backend == "tvm" else ("none", *buffer, "atomic")
-    choices: tuple[Any, ...] = field.metadata["choices"]
-    return LIMITS.get((kind, backend, name), choices)
-
-
-def canonical(kind: str, backend: str, schedule: Schedule) -> Schedule:
-    """The same kernel with every knob it does not read at its default, so equal kernels compare
-    equal."""
-    read = KNOBS[kind].names(backend)
-    return Schedule(**{name: getattr(schedule, name) for name in read})
+from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 
 
 def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
@@ -200,11 +71,6 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
     return canonical(kind, backend, adapted(problem, schedule).replace(**changes))
 
 
-def knob_values(kind: str, backend: str, schedule: Schedule) -> dict[str, Any]:
-    """The knobs that the kernel reads, by name: the JSON form of a tuned schedule."""
-    return {name: getattr(schedule, name) for name in KNOBS[kind].names(backend)}
-
-
 def check(
     problem: Problem, schedule: Schedule, backend: str, hardware: Hardware | None = None
 ) -> None:
@@ -217,136 +83,6 @@ def check(
     """
     check_knobs(problem.kind, schedule, backend)
     check_resources(problem, schedule, backend, hardware)
-
-
-def check_knobs(kind: str, schedule: Schedule, backend: str) -> None:
-    """The part of `check` that needs no problem: every knob's value, and how they go together.
-
-    Raises:
-        IllegalSchedule: kind ``"order"``, ``"knob"``, ``"combine"``, ``"split"``, ``"tokens"`` or
-            ``"target"``.
-    """
-    if kind not in KNOBS:
-        raise IllegalSchedule("knob", f"no kernel {kind!r}; kernels: {', '.join(KERNELS)}")
-    if backend not in BACKENDS:
-        raise IllegalSchedule("target", f"no back end {backend!r}; known: {', '.join(BACKENDS)}")
-    if schedule.order not in KNOBS[kind].orders:
-        raise IllegalSchedule(
-            "order",
-            f"{kind} has no lowering in {schedule.order} order; "
-            f"it has: {', '.join(KNOBS[kind].orders)}",
-        )
-    for field in dataclasses.fields(Schedule):
-        value = getattr(schedule, field.name)
-        choices = allowed(kind, backend, field.name)
-        if value not in choices:
-            raise IllegalSchedule(
-                "knob",
-                f"{field.name}={value!r} for {kind} on {backend}; "
-                f"allowed: {', '.join(map(repr, choices))}",
-            )
-    check_together(kind, schedule)
-
-
-def shares_chunks(schedule: Schedule) -> bool:
-    """Whether several programs of chunk order work on a chunk."""
-    return combine_of(schedule.split, schedule.window) != "none"
-
-
-def combine_of(split: int, window: int) -> str:
-    """How the parts of programs that share chunks by these knobs meet."""
-    return "atomic" if split or window else "none"
-
-
-def without_atomics(kind: str, schedule: Schedule) -> Schedule:
-    """The same with parts that meet in a buffer, or without parts."""
-    if KNOBS[kind].has_partials:
-        return schedule.replace(combine="buffer")
-    return schedule.replace(split=0, window=0, combine="none")
-
-
-def check_together(kind: str, schedule: Schedule) -> None:
-    """The part of `check_knobs` that is about several knobs at once.
-
-    Raises:
-        IllegalSchedule: kind ``"combine"``, ``"split"``, ``"tokens"`` or ``"registers"``.
-    """
-    if KNOBS[kind].has_unions and (schedule.tokens > 1) != (schedule.order == "union"):
-        raise IllegalSchedule(
-            "tokens",
-            f"{kind} with tokens={schedule.tokens} order={schedule.order}: union order has 2 "
-            "tokens a tile or more, the others have 1",
-        )
-    if schedule.parts and kind == "attend" and schedule.order != "token":
-        raise IllegalSchedule(
-            "parts",
-            f"{kind} with parts={schedule.parts} in {schedule.order} order: programs share the "
-            "chunks of one token, in token order",
-        )
-    if schedule.parts and schedule.descriptors != "none":
-        raise IllegalSchedule(
-            "parts",
-            f"{kind} with parts={schedule.parts} descriptors={schedule.descriptors!r}: programs "
-            "that share a token's chunks load them without; give descriptors='none'",
-        )
-    if kind in RANKING and schedule.parts and schedule.top_k != "merge":
-        raise IllegalSchedule(
-            "parts",
-            f"{kind} with parts={schedule.parts} top_k={schedule.top_k!r}: parts rank their "
-            "candidates themselves; give top_k='merge'",
-        )
-    if kind in RANKING and schedule.tokens < MIN_ROWS and not schedule.parts:
-        raise IllegalSchedule(
-            "parts",
-            f"{kind} with tokens={schedule.tokens} and parts=0: a program that does it all has "
-            f"{MIN_ROWS} rows at least",
-        )
-    if KNOBS[kind].has_partials:
-        _check_partials(kind, schedule)
-        return
-    if schedule.split and schedule.window:
-        raise IllegalSchedule(
-            "split",
-            f"{kind} with split={schedule.split} window={schedule.window}: programs share out a "
-            "chunk's list by one of them",
-        )
-    if schedule.combine != combine_of(schedule.split, schedule.window):
-        raise IllegalSchedule(
-            "combine",
-            f"{kind} with split={schedule.split} window={schedule.window} "
-            f"combine={schedule.combine!r}: programs that share a chunk (split or window > 0) need "
-            "combine='atomic', and a whole chunk needs none",
-        )
-    if schedule.registers and schedule.top_k == "merge" and kind in RANKING:
-        raise IllegalSchedule(
-            "registers",
-            f"{kind} with registers={schedule.registers}: only top_k='threshold' limits them",
-        )
-    if 0 < schedule.split < schedule.pairs:
-        raise IllegalSchedule(
-            "split",
-            f"{kind} with split={schedule.split} is less than one step of pairs={schedule.pairs}",
-        )
-
-
-def _check_partials(kind: str, schedule: Schedule) -> None:
-    """Chunk order combines the parts of a row's result; no other order has any."""
-    if schedule.order == "chunk":
-        if schedule.combine == "none":
-            raise IllegalSchedule(
-                "combine",
-                f"{kind} with order=chunk combine='none': every (token, slot) pair has a part of "
-                "its token's result; give combine='buffer' or 'atomic'",
-            )
-        return
-    default = Schedule()
-    given = {name: getattr(schedule, name) for name in ("window", "combine")}
-    if any(value != getattr(default, name) for name, value in given.items()):
-        raise IllegalSchedule(
-            "combine",
-            f"{kind} with order={schedule.order} window={schedule.window} "
-            f"combine={schedule.combine!r}: only order=chunk has windows and parts to combine",
-        )
 
 
 def is_legal(
@@ -422,7 +158,13 @@ def candidates(problem: Problem, backend: str) -> Iterator[Schedule]:
         if normal(problem, backend, base).parts == parts:
             axes = _axes_of(problem, backend, base)
             for values in itertools.product(*axes.values()):
-                yield with_combine(kind, Schedule(**dict(zip(axes, values, strict=True))))
+                chosen = dict(zip(axes, values, strict=True))
+                split, window = chosen.get("split", 0), chosen.get("window", 0)
+                if split and window:
+                    continue  # a list is shared out by one of them
+                # Where the kernel has no choice of how parts meet, these two decide.
+                chosen.setdefault("combine", combine_of(split, window))
+                yield Schedule(**chosen)
 
 
 def _axes_of(problem: Problem, backend: str, base: Schedule) -> dict[str, list[Any]]:
@@ -442,13 +184,6 @@ def _axes_of(problem: Problem, backend: str, base: Schedule) -> dict[str, list[A
             )
             axes[name] = list(dict.fromkeys(getattr(schedule, name) for schedule in found))
     return axes
-
-
-def with_combine(kind: str, schedule: Schedule) -> Schedule:
-    """The schedule with the only `combine` that its split and window allow, where they decide."""
-    if KNOBS[kind].has_partials:
-        return schedule
-    return schedule.replace(combine=combine_of(schedule.split, schedule.window))
 
 
 def feasible(

@@ -16,8 +16,8 @@ from hsa_compiler.schedules.footprint import (
     visible_chunks,
 )
 from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.legality import shares_chunks
 from hsa_compiler.schedules.schedule import Schedule
-from hsa_compiler.schedules.space import shares_chunks
 
 #: Bytes of plain traffic that cost as much as adding one fp32 element atomically.
 ATOMIC_BYTES = 16.0

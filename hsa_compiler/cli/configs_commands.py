@@ -23,7 +23,7 @@ from hsa_compiler.configs import (
     user_folder,
 )
 from hsa_compiler.errors import ConfigError, InputError
-from hsa_compiler.schedules import space
+from hsa_compiler.schedules import legality
 from hsa_compiler.schedules.schedule import IllegalSchedule
 
 app = typer.Typer(no_args_is_help=True)
@@ -169,7 +169,7 @@ def _faults(path: Path, config: KernelConfig) -> list[str]:
         if first != index:
             faults.append(f"entries.{index}: of the same class and selection as entries.{first}")
         try:
-            space.check_knobs(config.kernel, entry.as_schedule(), entry.shape.backend)
+            legality.check_knobs(config.kernel, entry.as_schedule(), entry.shape.backend)
         except IllegalSchedule as error:
             faults.append(f"entries.{index}.schedule: {error}")
     return faults

@@ -22,7 +22,7 @@ from hsa_compiler.errors import InputError
 from hsa_compiler.ir import KernelGroup, differentiate, fuse_groups
 from hsa_compiler.ir.core import with_dims
 from hsa_compiler.runtime.validate import is_whole
-from hsa_compiler.schedules import hardware, space
+from hsa_compiler.schedules import hardware, kernel_knobs, space
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
 from hsa_compiler.schedules.schedule import KERNELS, Schedule
 
@@ -86,7 +86,7 @@ def show(
             {
                 "kernel": group.kind,
                 "target": str(goal),
-                "schedule": space.knob_values(group.kind, goal.backend, chosen.schedule),
+                "schedule": kernel_knobs.knob_values(group.kind, goal.backend, chosen.schedule),
                 "reason": chosen.reason,
                 "text": _text(chosen, goal, stage),
             }
@@ -103,9 +103,9 @@ def _target(text: str, stage: str) -> Target:
     backend, _, rest = text.partition(":")
     if not text:
         backend = "tvm" if stage == "tvm" else "triton"
-    if backend not in space.BACKENDS:
+    if backend not in kernel_knobs.BACKENDS:
         raise InputError(f"--target {text!r}: give triton:sm_90, tvm or tvm:CPU:THREADS")
-    if stage in space.BACKENDS and stage != backend:
+    if stage in kernel_knobs.BACKENDS and stage != backend:
         raise InputError(f"--stage {stage} prints for {stage}, not for --target {text}")
     if backend == "tvm":
         if not rest:

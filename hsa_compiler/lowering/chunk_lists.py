@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from hsa_compiler.ir import Op
 from hsa_compiler.lowering.common import Lowering
-from hsa_compiler.schedules.space import shares_chunks
+from hsa_compiler.schedules.legality import shares_chunks
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Size, Var, Workspace
 

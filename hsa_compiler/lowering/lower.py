@@ -17,9 +17,9 @@ from hsa_compiler.lowering.retrieve import lower_retrieve
 from hsa_compiler.lowering.select import lower_select
 from hsa_compiler.lowering.select_split import lower_select_split
 from hsa_compiler.lowering.weigh import lower_weigh, lower_weigh_grad
+from hsa_compiler.schedules.legality import check_together
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import Schedule
-from hsa_compiler.schedules.space import check_together
 from hsa_compiler.tile.ir import TileProgram
 
 LOWERINGS: dict[str, Callable[[Lowering], LoweredGroup]] = {

@@ -21,9 +21,10 @@ from hsa_compiler.errors import BackendError, InputError
 from hsa_compiler.ir import KernelGroup
 from hsa_compiler.runtime import record
 from hsa_compiler.schedules import hardware
+from hsa_compiler.schedules.legality import without_atomics
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
-from hsa_compiler.schedules.space import smaller_schedules, without_atomics
+from hsa_compiler.schedules.space import smaller_schedules
 
 if TYPE_CHECKING:
     from hsa_compiler.compiler import CompiledKernel

@@ -19,7 +19,7 @@ from hsa_compiler.configs import (
     versions,
 )
 from hsa_compiler.folders import checkout_folder
-from hsa_compiler.schedules import space
+from hsa_compiler.schedules import kernel_knobs
 from hsa_compiler.schedules.cost_model import roofline
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.schedule import Schedule
@@ -66,7 +66,7 @@ def make_entry(task: Task, backend: str, hardware: Hardware, evidence: Evidence)
     return Entry(
         shape=ShapeClass.of(task.problem, task.sizes, backend),
         program=task.problem.group.program.hash,
-        schedule=space.knob_values(kind, backend, evidence.winner.schedule),
+        schedule=kernel_knobs.knob_values(kind, backend, evidence.winner.schedule),
         time=timing,
         default=_schedule_time(kind, backend, evidence.generic),
         planned=None if planned is None else _schedule_time(kind, backend, planned),
@@ -99,7 +99,7 @@ def _timing(raced: Raced) -> Timing:
 
 def _schedule_time(kind: str, backend: str, raced: Raced) -> ScheduleTime:
     return ScheduleTime(
-        schedule=space.knob_values(kind, backend, raced.schedule), time=_timing(raced)
+        schedule=kernel_knobs.knob_values(kind, backend, raced.schedule), time=_timing(raced)
     )
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from hsa_compiler.schedules import space
+from hsa_compiler.schedules import kernel_knobs, space
 from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.kernel_knobs import Knob
 from hsa_compiler.schedules.moves import neighbours
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
-from hsa_compiler.schedules.space import Knob
 
 #: Spaces with more combinations than this are sampled, never listed.
 LIST_LIMIT = 100_000
@@ -61,7 +61,7 @@ class SearchSpace:
             near = neighbours(problem.kind, backend, schedule)
             return tuple(dict.fromkeys(normal(point) for point in near))
 
-        return cls(space.knobs(problem.kind, backend), base, is_legal, moves, normal)
+        return cls(kernel_knobs.knobs(problem.kind, backend), base, is_legal, moves, normal)
 
     @cached_property
     def combinations(self) -> int:

@@ -75,7 +75,7 @@ def test_retrieval_is_shown_as_it_runs(capsys: pytest.CaptureFixture[str]) -> No
         common = ("--stage", "tile", "--target", "triton:sm_90")
         return [str(row["kernel"]) for row in shown(capsys, *arguments, *common)]
 
-    assert kernels("hsa", "--shape", "Hq=8,H=2") == ["retrieve", "attend"]
+    assert kernels("hsa", "--shape", "Hq=8,H=2") == ["retrieve", "invert_index", "attend"]
     # HiLS shares indices in a group, MoBA weighs nothing.
     assert kernels("hils", "--shape", "Hq=8,H=2") == ["select", "weigh", "attend"]
     assert kernels("moba", "--shape", "Hq=8,H=2") == ["select", "attend"]

@@ -13,7 +13,7 @@ from hsa_compiler.configs import (
     Timing,
     versions,
 )
-from hsa_compiler.schedules import space
+from hsa_compiler.schedules import kernel_knobs
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.schedule import Schedule
@@ -31,11 +31,11 @@ def entry(
 ) -> Entry:
     """A tuned entry of a problem's shape class."""
     kind = problem.kind
-    default = space.knob_values(kind, backend, generic(kind, backend))
+    default = kernel_knobs.knob_values(kind, backend, generic(kind, backend))
     return Entry(
         shape=ShapeClass.of(problem, sizes, backend),
         program=problem.group.program.hash,
-        schedule=space.knob_values(kind, backend, schedule),
+        schedule=kernel_knobs.knob_values(kind, backend, schedule),
         time=Timing(median_ms=median_ms, spread_ms=0.01, samples=20),
         default=ScheduleTime(
             schedule=default, time=Timing(median_ms=2 * median_ms, spread_ms=0.01, samples=20)

@@ -16,9 +16,9 @@ from hsa_compiler.ir.programs import (
     retrieve_program,
 )
 from hsa_compiler.schedules.defaults import generic
+from hsa_compiler.schedules.kernel_knobs import KNOBS
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule, Schedule
-from hsa_compiler.schedules.space import KNOBS
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import For, Kernel, Size, Stmt, TileProgram
 from hsa_compiler.tile.verify import check

@@ -55,9 +55,7 @@ def groups() -> dict[Group, list[tuple[Schedule, float]]]:
 def test_the_favourite_is_near_the_best_measured(key: Group) -> None:
     kernel, tokens, rows = key
     shape = recorded()["shape"]
-    program = decode_program(
-        OWN, AttentionOptions(shape["S"], 0.1), CacheOptions()
-    )
+    program = decode_program(OWN, AttentionOptions(shape["S"], 0.1), CacheOptions())
     # Recorded before retrieval became one kernel; the launches are the same.
     kind = "retrieve" if kernel == "select" else kernel
     group = {g.kind: g for g in fuse_groups(program)}[kind]

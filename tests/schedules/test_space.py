@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from hsa_compiler.schedules import hardware, space
+from hsa_compiler.schedules import hardware, kernel_knobs, legality, space
 from hsa_compiler.schedules.defaults import GENERIC, generic
 from hsa_compiler.schedules.moves import neighbours
 from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule, Schedule
@@ -18,15 +18,15 @@ RTX4090 = hardware.named("NVIDIA GeForce RTX 4090")
 
 
 def test_every_kernel_and_back_end_has_knobs_and_a_default() -> None:
-    assert set(space.KNOBS) == set(KERNELS)
-    assert set(GENERIC) == set(itertools.product(KERNELS, space.BACKENDS))
+    assert set(kernel_knobs.KNOBS) == set(KERNELS)
+    assert set(GENERIC) == set(itertools.product(KERNELS, kernel_knobs.BACKENDS))
     fields = {field.name for field in dataclasses.fields(Schedule)}
-    for kernel in space.KNOBS.values():
-        for backend in space.BACKENDS:
+    for kernel in kernel_knobs.KNOBS.values():
+        for backend in kernel_knobs.BACKENDS:
             assert set(kernel.names(backend)) <= fields
 
 
-@pytest.mark.parametrize("backend", space.BACKENDS)
+@pytest.mark.parametrize("backend", kernel_knobs.BACKENDS)
 @pytest.mark.parametrize("kind", KERNELS)
 def test_the_generic_default_is_legal(kind: str, backend: str) -> None:
     problem, _ = make(kind)
@@ -93,7 +93,7 @@ def test_illegal_schedules_say_why(
     kind: str, backend: str, knobs: dict[str, object], reason: str, text: str
 ) -> None:
     problem, _ = make(kind)
-    base = generic(kind, backend if backend in space.BACKENDS else "triton")
+    base = generic(kind, backend if backend in kernel_knobs.BACKENDS else "triton")
     with pytest.raises(IllegalSchedule, match=text) as caught:
         space.check(problem, base.replace(**knobs), backend)
     assert caught.value.kind == reason
@@ -147,7 +147,7 @@ def test_a_program_that_does_not_fit_the_device_is_refused() -> None:
     assert caught.value.kind == "registers"
 
 
-@pytest.mark.parametrize("backend", space.BACKENDS)
+@pytest.mark.parametrize("backend", kernel_knobs.BACKENDS)
 @pytest.mark.parametrize("kind", KERNELS)
 def test_feasible_schedules_are_legal_and_distinct(kind: str, backend: str) -> None:
     problem, _ = make(kind)
@@ -158,13 +158,13 @@ def test_feasible_schedules_are_legal_and_distinct(kind: str, backend: str) -> N
     for schedule in found[:: max(1, len(found) // 50)]:
         space.check(problem, schedule, backend, row)
         assert space.normal(problem, backend, schedule) == schedule
-        values = space.knob_values(kind, backend, schedule)
+        values = kernel_knobs.knob_values(kind, backend, schedule)
         assert Schedule.from_json(values) == schedule
 
 
 def test_the_axes_cover_the_feasible_space() -> None:
     problem, _ = make("attend_grad_kv")
-    axes = {knob.name: knob for knob in space.knobs("attend_grad_kv", "triton")}
+    axes = {knob.name: knob for knob in kernel_knobs.knobs("attend_grad_kv", "triton")}
     assert set(axes) == {
         "pairs", "chunk_tile", "split", "window", "combine", "warps", "stages", "registers"
     }  # fmt: skip
@@ -190,7 +190,7 @@ def test_neighbours_are_one_move_away_and_keep_split_with_combine() -> None:
 
 
 @pytest.mark.parametrize("kind", ["attend", "attend_grad_q"])
-@pytest.mark.parametrize("backend", space.BACKENDS)
+@pytest.mark.parametrize("backend", kernel_knobs.BACKENDS)
 def test_moves_between_orders_take_their_knobs_along(kind: str, backend: str) -> None:
     start = generic(kind, backend)
     seen = {start}
@@ -198,7 +198,7 @@ def test_moves_between_orders_take_their_knobs_along(kind: str, backend: str) ->
         seen |= {move for point in seen for move in neighbours(kind, backend, point)}
     assert {point.order for point in seen} == {"token", "union", "chunk"}
     for point in seen:
-        space.check_knobs(kind, point, backend)
+        legality.check_knobs(kind, point, backend)
 
 
 def test_normal_form_merges_equal_kernels() -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from hsa_compiler.compiler import compile_kernel
+from hsa_compiler.ir.dims import evaluate
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner.correctness import TOLERANCE, Reference, poisoned_outputs
@@ -79,10 +80,11 @@ def test_without_keys_nothing_is_described() -> None:
 
 def empty_call(inputs: tuple[object, ...]) -> Iterator[tuple[object, tuple[int, ...], torch.dtype]]:
     """Inputs of a call with 5 rows and without keys."""
-    sizes = {"B": 1, "L": 5, "R": 5, "Lkv": 0, "Hq": 8, "H": 1, "Hi": 1, "Hw": 1, "D": 32, "K": 3}
+    sizes = {"B": 1, "L": 5, "R": 5, "Lkv": 0, "C": 0, "Hq": 8, "H": 1, "Hi": 1, "Hw": 1}
+    sizes |= {"D": 32, "K": 3}
     dtypes = {"i32": torch.int32, "fp32": torch.float32}
     for value in inputs:
-        shape = tuple(sizes[str(dim)] for dim in value.type.shape)  # type: ignore[attr-defined]
+        shape = tuple(evaluate(dim, sizes) for dim in value.type.shape)  # type: ignore[attr-defined]
         yield value, shape, dtypes[value.type.dtype]  # type: ignore[attr-defined]
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from hsa_compiler.errors import HSAError
 from hsa_compiler.schedules.hardware import host_cpu
+from hsa_compiler.schedules.kernel_knobs import Knob
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
-from hsa_compiler.schedules.space import Knob
 from hsa_compiler.tuner.bench import failure_kind
 from hsa_compiler.tuner.correctness import WrongResult
 from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask

@@ -1,0 +1,150 @@
+"""Which knobs mean something for a kernel, and their values.
+
+Choices, order and help of a knob come from its declaration in `schedule.Schedule`; the one table
+here, `KNOBS`, says which kernel and back end reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from hsa_compiler.schedules.footprint import RANKING
+from hsa_compiler.schedules.schedule import Schedule
+
+BACKENDS = ("triton", "tvm")
+
+
+@dataclass(frozen=True)
+class KernelKnobs:
+    """The knobs that one kernel reads: on every back end, on Triton alone, on TVM alone.
+
+    `orders` are the loop orders it has a lowering for; a kernel with one order does not search it.
+    """
+
+    orders: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+    triton: tuple[str, ...] = ()
+    tvm: tuple[str, ...] = ()
+
+    @property
+    def has_unions(self) -> bool:
+        """Whether `tokens` are those of a tile in union order."""
+        return "union" in self.orders
+
+    @property
+    def has_partials(self) -> bool:
+        """Whether chunk order is one of several, in which every pair has a part of a row's result:
+        they meet in a buffer or by atomic adds, and only this order reads the knobs of pairs."""
+        return "chunk" in self.orders and len(self.orders) > 1
+
+    def names(self, backend: str) -> tuple[str, ...]:
+        """Knob names in search order for ``"triton"`` or ``"tvm"``."""
+        own = self.triton if backend == "triton" else self.tvm
+        return ("order", *self.shared, *own)
+
+
+_RANKING = KernelKnobs(
+    ("token",),
+    ("parts", "fan", "tokens", "chunk_block", "dim_block"),
+    ("top_k", "warps", "stages", "registers"),
+    ("lanes", "unroll"),
+)
+KNOBS: dict[str, KernelKnobs] = {
+    "retrieve": _RANKING,
+    "select": _RANKING,
+    "weigh": KernelKnobs(("token",), ("dim_block",), ("warps",)),
+    "attend": KernelKnobs(
+        ("token", "union", "chunk"),
+        ("parts", "tokens", "chunk_tile", "pairs", "combine"),
+        ("window", "warps", "stages", "registers", "descriptors"),
+        ("lanes", "unroll"),
+    ),
+    "attend_grad_q": KernelKnobs(
+        ("token", "union", "chunk"),
+        ("tokens", "chunk_tile", "pairs", "combine"),
+        ("window", "warps", "stages", "registers", "descriptors"),
+        ("lanes", "unroll"),
+    ),
+    "invert_index": KernelKnobs(("token",), ("index_blocks",), ("warps",)),
+    "attend_grad_kv": KernelKnobs(
+        ("chunk",),
+        ("pairs", "chunk_tile"),
+        ("split", "window", "combine", "warps", "stages", "registers"),
+        ("lanes", "unroll"),
+    ),
+    "weigh_grad": KernelKnobs(("token",), ("dim_block",), ("warps",)),
+    "landmark_grad": KernelKnobs(
+        ("chunk",), ("pairs", "dim_block"), ("split", "window", "combine", "warps", "stages")
+    ),
+}
+
+#: Values of a knob that one kernel takes on a back end, where they are fewer than the knob's own
+#: choices. A CPU's registers hold few rows, so more tokens a tile than fill its lanes gain nothing.
+LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
+    **{(kind, backend, "tokens"): (1, 16, 32, 64, 128) for kind in RANKING for backend in BACKENDS},
+    **{(kind, "triton", "parts"): (0, 256, 1024) for kind in RANKING},
+    **{(kind, "tvm", "parts"): (0, 8, 64) for kind in RANKING},
+    ("attend", "triton", "parts"): (0, 2, 4, 8, 16, 32, 64),
+    ("attend", "tvm", "parts"): (0, 2, 8),
+    ("attend", "tvm", "tokens"): (1, 2, 4, 8, 16),
+    ("attend", "triton", "window"): (0, 2048, 8192),
+    ("attend_grad_q", "triton", "window"): (0, 2048, 8192),
+    ("attend_grad_q", "tvm", "tokens"): (1, 2, 4, 8, 16),
+}
+#: Knobs that of several orders only chunk order reads.
+CHUNK_KNOBS = ("pairs", "window", "combine")
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One axis of a search space: its name, legal values in order, and help text.
+
+    `ordinal` says that neighbouring values behave alike, so a sampler may treat it as a number.
+    """
+
+    name: str
+    choices: tuple[Any, ...]
+    ordinal: bool
+    doc: str
+
+
+def knobs(kind: str, backend: str) -> tuple[Knob, ...]:
+    """The axes of kernel `kind` on `backend`; a knob with one legal value is not an axis."""
+    fields = {field.name: field for field in dataclasses.fields(Schedule)}
+    axes = []
+    for name in KNOBS[kind].names(backend):
+        choices = allowed(kind, backend, name)
+        if len(choices) > 1:
+            meta = fields[name].metadata
+            axes.append(Knob(name, choices, meta["ordinal"], meta["doc"]))
+    return tuple(axes)
+
+
+@functools.cache
+def allowed(kind: str, backend: str, name: str) -> tuple[Any, ...]:
+    """The values knob `name` may take for a kernel; for a knob it does not read, the default."""
+    field = next(f for f in dataclasses.fields(Schedule) if f.name == name)
+    if name == "order":
+        return KNOBS[kind].orders
+    if name not in KNOBS[kind].names(backend):
+        return (field.default,)
+    if name == "combine":
+        buffer = ("buffer",) if KNOBS[kind].has_partials else ()
+        return ("none", *buffer) if backend == "tvm" else ("none", *buffer, "atomic")
+    choices: tuple[Any, ...] = field.metadata["choices"]
+    return LIMITS.get((kind, backend, name), choices)
+
+
+def canonical(kind: str, backend: str, schedule: Schedule) -> Schedule:
+    """The same kernel with every knob it does not read at its default, so equal kernels compare
+    equal."""
+    read = KNOBS[kind].names(backend)
+    return Schedule(**{name: getattr(schedule, name) for name in read})
+
+
+def knob_values(kind: str, backend: str, schedule: Schedule) -> dict[str, Any]:
+    """The knobs that the kernel reads, by name: the JSON form of a tuned schedule."""
+    return {name: getattr(schedule, name) for name in KNOBS[kind].names(backend)}
