@@ -44,6 +44,7 @@ from hsa_compiler.schedules.traffic import (
     programs_and_reads,
     union_share,
 )
+from hsa_compiler.schedules.workspace import affordable
 
 #: Chunks in the union of 16 neighbouring tokens, over K, where nobody measured it.
 DEFAULT_UNION = 1.3
@@ -232,14 +233,15 @@ def ranked(
     union: float | None = None,
     backend: str | None = None,
 ) -> tuple[Prediction, ...]:
-    """Every feasible schedule with its prediction, the fastest first; ties by the literal default,
-    then by name, so that the order is the same everywhere."""
+    """Every feasible schedule whose buffers the device can afford, with its prediction, the fastest
+    first; ties by the literal default, then by name, so that the order is the same everywhere."""
     backend = backend or _backend(hardware)
     default = generic(problem.kind, backend)
     todo = work(problem, sizes)
     found = [
         predict(problem, schedule, sizes, hardware, union, backend, todo)
         for schedule in space.feasible(problem, backend, hardware)
+        if affordable(problem, schedule, sizes, hardware)
     ]
     return tuple(
         sorted(found, key=lambda p: (p.seconds, _moves(p.schedule, default), str(p.schedule)))

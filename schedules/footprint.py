@@ -29,6 +29,8 @@ MAX_UNION_PAIRS = 2048
 MAX_RANKED = 512
 #: Rows from which Hopper's tensor cores read both operands from shared memory.
 WGMMA_ROWS = 64
+#: Bytes of a step, and pipeline depth, of the kernel that brings the parts of chunk order together.
+SUM_BYTES, SUM_STAGES = 16384, 4
 #: Warps that such an instruction takes.
 WGMMA_WARPS = 4
 
@@ -201,6 +203,11 @@ def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint
     return Footprint(rows, padded, carried, live, step, shared)
 
 
+def summed_rows(head_dim: int, width: int) -> int:
+    """Rows whose parts a program of chunk order's second kernel adds up at once."""
+    return max(1, min(64, SUM_BYTES // (head_dim * width)))
+
+
 def prefetches(shape: KernelShape, schedule: Schedule) -> bool:
     """Whether an attention program has the loads of later steps under way.
 
@@ -229,10 +236,15 @@ def _shared_bytes(shape: KernelShape, schedule: Schedule, padded: int, step: int
         steps = 2 if padded >= WGMMA_ROWS and schedule.stages > 1 else 1
         if prefetches(shape, schedule):
             steps = schedule.stages
-        stays = 0 if schedule.descriptors == "all" else _row_operands(shape, padded)
+        operands = _row_operands(shape, padded)
         if schedule.order == "chunk":
-            stays = 2 * shape.key_tile(schedule) * shape.head_dim * shape.width
-        return step * steps + stays
+            chunk = 2 * shape.key_tile(schedule) * shape.head_dim * shape.width
+            adding = (SUM_STAGES - 1) * SUM_BYTES
+            return max(operands * steps + chunk, adding)
+        if schedule.descriptors == "all":
+            # Rows land in shared memory before they stay in registers.
+            return max(step * steps, operands + 2 * step)
+        return step * steps + operands
     if shape.kind in RANKING and schedule.top_k == "threshold":
         # Queries stay, blocks of landmarks are in flight, a triangle counts, and scores change
         # their layout on the way to the lists.

@@ -31,6 +31,7 @@ from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+from hsa_compiler.schedules.workspace import check_workspace
 
 CAP = 4.0
 #: How much slower than the plan a schedule of such a class may be predicted to be.
@@ -179,6 +180,7 @@ class ConfigStore:
                 schedule = space.adapted(problem, found.entry.as_schedule())
                 try:
                     space.check(problem, schedule, target.backend, hardware)
+                    check_workspace(problem, schedule, sizes, hardware)
                 except IllegalSchedule as error:
                     refused = f"{found.path} has {schedule} for {found.entry.shape}: {error}"
                     # Borrowed from another class it may well not fit; its own class is a fault.
@@ -236,7 +238,7 @@ class ConfigStore:
         refused: str,
     ) -> Choice:
         reason = refused or f"no tuned {problem.kind} for {hardware.slug} or {hardware.arch}"
-        if not refused:
+        if not refused and not any(path.parent.name == hardware.slug for path in self.files()):
             self._say(
                 f"no tuned configs for {hardware.name}; kernels use the cost model's plan. "
                 "Run `hsa-compiler autotune` to tune them."

@@ -29,8 +29,6 @@ class Capabilities:
     shared_atomics: bool
     while_loops: bool
     min_dot: int
-    #: Rows that a program which only adds up holds at once.
-    sum_rows: int
     descriptors: bool = False
 
     @classmethod
@@ -44,7 +42,6 @@ class Capabilities:
                 shared_atomics=True,
                 while_loops=True,
                 min_dot=16,
-                sum_rows=64,
                 descriptors=has_copy_engine(target.arch),
             )
         return cls(
@@ -53,7 +50,6 @@ class Capabilities:
             shared_atomics=False,
             while_loops=False,
             min_dot=1,
-            sum_rows=1,
         )
 
     def pad(self, size: int) -> int:

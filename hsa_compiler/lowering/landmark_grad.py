@@ -25,7 +25,7 @@ class _LandmarkGrad:
         self.low, self.b = low, b
         self.op = op = low.op("score_grad_landmarks")
         self.score_heads, self.heads = low.dim("Hr"), low.dim("Hm")
-        self.index_heads, self.dim = low.dim("Hi"), low.dim("Dr")
+        self.index_heads, self.dim = low.index_heads, low.dim("Dr")
         self.lists = ChunkLists(
             low,
             b,

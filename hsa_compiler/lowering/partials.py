@@ -11,6 +11,7 @@ from hsa_compiler.lowering.common import LOWEST, Lowering, both
 from hsa_compiler.lowering.heads import AttendShape, QueryRows
 from hsa_compiler.lowering.pair_rows import PairRows
 from hsa_compiler.lowering.walks import tile_rows
+from hsa_compiler.schedules.footprint import BYTES, SUM_STAGES, summed_rows
 from hsa_compiler.schedules.schedule import IllegalSchedule
 from hsa_compiler.tile.builder import Loop, TileBuilder
 from hsa_compiler.tile.ir import Kernel, Pointer, Size, Var, Workspace
@@ -61,7 +62,10 @@ class Partials:
     @property
     def tokens(self) -> int:
         """Tokens of a program that brings parts together."""
-        return max(1, self.low.caps.sum_rows // self.shape.padded_rows)
+        if not self.low.caps.pow2_tiles:
+            return 1
+        rows = summed_rows(self.shape.head_dim, BYTES[self.space.dtype])
+        return max(1, rows // self.shape.padded_rows)
 
     def _places(self, rows: PairRows | QueryRows, token: Var, slot: Var) -> Var:
         """The number of every row's part [count]."""
@@ -135,7 +139,7 @@ class Partials:
 
     def _slots(self, b: TileBuilder, carry: list[tuple[str, Var]]) -> AbstractContextManager[Loop]:
         # Loads of a few steps under way at once: nothing else hides their time.
-        return b.loop(0, self.shape.top_k, name="i_slot", carry=carry, stages=4)
+        return b.loop(0, self.shape.top_k, name="i_slot", carry=carry, stages=SUM_STAGES)
 
     def _chosen(self, b: TileBuilder, rows: QueryRows, slot: Var) -> tuple[Var, Var]:
         """The numbers of the rows' parts of a slot, and which of them exist."""

@@ -33,6 +33,22 @@ WeightHeads = Literal["kv", "query"]
 Backend = Literal["auto", "triton", "tvm", "reference"]
 
 
+class InverseIndex(NamedTuple):
+    """Which (row, slot) pairs chose each chunk: pair ids ``row * K + slot`` sorted by chunk.
+
+    Attributes:
+        order: i32[B, Hi, R * K], the pair ids.
+        offsets: i32[B, Hi, C + 1], where each chunk's pairs begin in `order`.
+        indices: the very tensor that it was built from, and ...
+        version: ... how often that had been written to in place.
+    """
+
+    order: Tensor
+    offsets: Tensor
+    indices: Tensor
+    version: int = 0
+
+
 class Selection(NamedTuple):
     """What `retrieve` chose.
 
@@ -43,16 +59,15 @@ class Selection(NamedTuple):
         weights: fp32[B, R, Hw, K], or None: `chunk_attention` then softmaxes jointly.
         scores: fp32[B, R, Hr, K], the chosen chunks' scores, differentiable; or None.
         local_weight: fp32[B, R, Hw], the local branch's weight (``normalize="lse_mix"``), or None.
-        inverse: (order i32[B, Hi, R * K], offsets i32[B, Hi, C + 1]), the inverse index of
-            `indices`, which every layer and gradient that uses the selection shares; or None, and
-            it is built where it is needed. Whoever changes `indices` must set it to None.
+        inverse: the inverse index of `indices`, which every layer and gradient that uses the
+            selection shares; or None. It is built again where `indices` are other ones by now.
     """
 
     indices: Tensor
     weights: Tensor | None = None
     scores: Tensor | None = None
     local_weight: Tensor | None = None
-    inverse: tuple[Tensor, Tensor] | None = None
+    inverse: InverseIndex | None = None
 
 
 def retrieve(
@@ -240,7 +255,7 @@ def chunk_attention(
         query_block=query_block,
         cu_seqlens_kv=cu_seqlens_kv,
         chunks=chunks,
-        inverse=checks.usable_inverse(dims, chosen.inverse, chunks, ("q", q)),
+        inverse=_usable_inverse(chosen, dims, chunks),
         plus_one=plus_one,
         hide_last=hide_last,
         deterministic=deterministic,
@@ -363,7 +378,7 @@ def hsa_attention(
         query_block=1,
         cu_seqlens_kv=packing.kv,
         chunks=dims["C"],
-        inverse=selection.inverse,
+        inverse=None if selection.inverse is None else selection.inverse[:2],
         plus_one=False,
         hide_last=False,
         deterministic=deterministic,
@@ -375,14 +390,30 @@ def hsa_attention(
 
 def _select(args: prepare.RetrieveArgs) -> Selection:
     refuse_transforms("retrieve", args)
-    weights, indices, scores, local_weight, *inverse = retrieve_op.retrieve(*args)
-    selection = Selection(indices, inverse=tuple(inverse) if args.inverse else None)
+    weights, indices, scores, local_weight, order, offsets = retrieve_op.retrieve(*args)
+    inverse = InverseIndex(order, offsets, indices, index_op.version_of(indices))
+    selection = Selection(indices, inverse=inverse if args.inverse else None)
     if args.normalize == retrieve_op.SELECT_ONLY:
         return selection
     mixed = args.normalize == "lse_mix"
     return selection._replace(
         weights=weights, scores=scores, local_weight=local_weight if mixed else None
     )
+
+
+def _usable_inverse(
+    selection: Selection, dims: dict[str, int], chunks: int
+) -> tuple[Tensor, Tensor] | None:
+    """The selection's inverse index; None where it is of other indices, or counts other chunks than
+    the keys have, and must be built again."""
+    inverse = selection.inverse
+    if inverse is None:
+        return None
+    checks.check_inverse(dims, inverse)
+    same = inverse.indices is selection.indices
+    if not same or inverse.version != index_op.version_of(selection.indices):
+        return None
+    return inverse[:2] if inverse.offsets.shape[2] == chunks + 1 else None
 
 
 def _attend(args: prepare.AttentionArgs, chunks: int) -> Tensor:

@@ -145,28 +145,16 @@ def check_selection(
             )
 
 
-def usable_inverse(
-    dims: Mapping[str, int],
-    inverse: tuple[Tensor, Tensor] | None,
-    chunks: int,
-    like: tuple[str, Tensor],
-) -> tuple[Tensor, Tensor] | None:
-    """A selection's inverse index, or None where it counts other chunks than the keys have and
-    must be built again. Raises InputError where it does not belong to the indices at all."""
-    if inverse is None:
-        return None
-    if not isinstance(inverse, tuple) or len(inverse) != 2:
-        raise InputError("selection.inverse: give (order, offsets) as retrieve returned, or None")
-    order, offsets = inverse
-    found = dict(dims)
-    found["R*K"] = dims["R"] * dims["K"]
-    validate.shape(found, "selection.inverse[0]", order, "B Hi R*K")
-    validate.shape(found, "selection.inverse[1]", offsets, "B Hi C+1")
-    validate.same_device(like, {"selection.inverse[0]": order, "selection.inverse[1]": offsets})
-    for name, x in (("selection.inverse[0]", order), ("selection.inverse[1]", offsets)):
+def check_inverse(dims: Mapping[str, int], inverse: object) -> None:
+    """A selection's inverse index: what `retrieve` returned, for these indices' shape."""
+    if not isinstance(inverse, tuple) or len(inverse) != 4:
+        raise InputError("selection.inverse: give the InverseIndex that retrieve returned, or None")
+    found = {**dims, "R*K": dims["R"] * dims["K"]}
+    for axis, x in (("R*K", inverse[0]), ("C+1", inverse[1])):
+        name = "selection.inverse.order" if axis == "R*K" else "selection.inverse.offsets"
+        validate.shape(found, name, x, f"B Hi {axis}")
         if x.dtype != torch.int32:
             raise InputError(f"{name} is {x.dtype}: give what retrieve returned, or None")
-    return inverse if found["C+1"] == chunks + 1 else None
 
 
 def check_local(

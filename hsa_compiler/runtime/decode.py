@@ -53,8 +53,9 @@ def hsa_decode(
             32, 64, 128, 256. Query i has position ``kv_len - Lq + i``.
         k, v: [B, Lmax, H, D], contiguous, same dtype; H divides Hq. With block_table pools of
             blocks [blocks, block_size, H, D], block_size a multiple of chunk_size.
-        q_slc: [B, Lq, Hr, Dr] retrieval queries; Hr is 1, H or Hq (Hq needs per-query weights).
-        landmarks: [B, Cmax, Hm, Dr], contiguous, Cmax = Lmax // S; with block_table a pool
+        q_slc: [B, Lq, Hr, Dr] retrieval queries in q's dtype; Hr is 1, H or Hq (Hq needs per-query
+            weights).
+        landmarks: [B, Cmax, Hm, Dr], contiguous, q's dtype, Cmax = Lmax // S; paged, a pool
             [blocks, block_size // S, Hm, Dr]. Hm divides Hr.
         kv_len: int32 [B] on q's device: tokens in the cache, the Lq new ones included. Chunk c must
             be in memory once it is visible: ``(c + 1) * S <= position``; nothing else is read.

@@ -20,11 +20,12 @@ from hsa_compiler.configs import Choice, choose
 from hsa_compiler.errors import BackendError, InputError
 from hsa_compiler.ir import KernelGroup
 from hsa_compiler.runtime import record
-from hsa_compiler.schedules import hardware
+from hsa_compiler.schedules import cost_model, hardware
 from hsa_compiler.schedules.legality import without_atomics
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.schedules.space import smaller_schedules
+from hsa_compiler.schedules.workspace import affordable
 
 if TYPE_CHECKING:
     from hsa_compiler.compiler import CompiledKernel
@@ -145,6 +146,9 @@ def select_schedule(
     choice = choose(problem, sizes, target, row)
     if deterministic and choice.schedule.combine == "atomic":
         schedule = without_atomics(group.kind, choice.schedule)
+        if not affordable(problem, schedule, sizes, row):
+            plans = cost_model.ranked(problem, sizes, row, backend=target.backend)
+            schedule = next(p.schedule for p in plans if p.schedule.combine != "atomic")
         reason = f"{choice.reason}; without atomic adds, as deterministic=True asks"
         choice = replace(choice, schedule=schedule, reason=reason)
     return problem, target, choice

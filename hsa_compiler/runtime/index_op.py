@@ -50,6 +50,13 @@ def _outputs(indices: Tensor, chunks: int) -> tuple[Tensor, Tensor]:
 invert_index.register_vmap(refuse_vmap("invert_index"))
 
 
+def version_of(indices: Tensor) -> int:
+    """How often a tensor has been written to in place, where torch counts it."""
+    if torch.compiler.is_compiling() or indices.is_inference():
+        return 0
+    return int(indices._version)
+
+
 def wants_inverse(*tensors: Tensor | None) -> bool:
     """Whether a gradient of any of these, which sums over the rows that chose a chunk, may come."""
     return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)

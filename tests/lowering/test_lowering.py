@@ -138,6 +138,14 @@ def test_a_schedule_without_a_lowering_is_illegal_and_says_why(
     assert kind in caught.value.message
 
 
+def test_gradients_of_score_heads_with_their_own_indices_lower() -> None:
+    options = RetrieveOptions(5, 0.1, inverse=True, own_indices=True)
+    backward = differentiate(retrieve_program(options), of=["weights"])
+    for group in fuse_groups(backward):
+        own = {name: size for name, size in DIMS.items() if name != "Hi"}
+        lower_kernel(Problem.of(group, own), generic(group.kind, "triton"), TARGETS[0])
+
+
 def test_chunk_order_needs_an_inverse_index() -> None:
     (group,) = fuse_groups(chunk_attention_program(AttentionOptions(64, 0.1)))
     schedule = generic("attend", "triton").replace(order="chunk", combine="buffer")

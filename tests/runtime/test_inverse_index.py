@@ -12,6 +12,7 @@ from torch import Tensor
 from hsa_compiler import Selection, chunk_attention, hsa_attention, retrieve
 from hsa_compiler.compiler import CompiledKernel
 from hsa_compiler.errors import InputError
+from hsa_compiler.runtime.api import InverseIndex
 
 S = 16
 OPTIONS: dict[str, Any] = {"chunk_size": S, "top_k": 2, "backend": "tvm"}
@@ -94,18 +95,34 @@ def test_an_index_of_other_chunks_is_built_again(launched: list[str]) -> None:
     assert (grads[0][0][:, 2 * S :] == 0).all()
 
 
+@pytest.mark.parametrize("how", ["replaced", "in place"])
+def test_an_index_of_other_indices_is_built_again(launched: list[str], how: str) -> None:
+    tensors = inputs("k", "v", "landmarks")
+    q, k, v = (tensors[name] for name in "qkv")
+    selection = retrieve(tensors["q_slc"], tensors["landmarks"], **OPTIONS)
+    fewer = torch.where(torch.arange(70).view(1, 70, 1, 1) % 3 == 0, -1, selection.indices)
+    if how == "replaced":
+        selection = selection._replace(indices=fewer)
+    else:
+        selection.indices.copy_(fewer)
+    grads = []
+    for chosen in (selection, selection._replace(inverse=None)):
+        out = chunk_attention(q, k, v, chosen, chunk_size=S, backend="tvm")
+        grads.append(torch.autograd.grad(out.sum(), [k, v]))
+    assert launched.count("invert_index") == 3
+    torch.testing.assert_close(grads[0], grads[1], rtol=0, atol=0)
+
+
+def inverse_of(order: Tensor) -> InverseIndex:
+    return InverseIndex(order, torch.zeros(1, 1, 5), torch.zeros(1))
+
+
 @pytest.mark.parametrize(
     ("inverse", "message"),
     [
-        (torch.zeros(3), r"give \(order, offsets\) as retrieve returned"),
-        (
-            (torch.zeros(1, 1, 9), torch.zeros(1, 1, 5)),
-            r"selection.inverse\[0\] has shape \[1, 1, 9",
-        ),
-        (
-            (torch.zeros(1, 1, 140), torch.zeros(1, 1, 5)),
-            r"selection.inverse\[0\] is torch.float32",
-        ),
+        (torch.zeros(3), "give the InverseIndex that retrieve returned"),
+        (inverse_of(torch.zeros(1, 1, 9)), r"selection.inverse.order has shape \[1, 1, 9"),
+        (inverse_of(torch.zeros(1, 1, 140)), "selection.inverse.order is torch.float32"),
     ],
 )
 def test_what_is_no_inverse_index_is_refused(inverse: Any, message: str) -> None:

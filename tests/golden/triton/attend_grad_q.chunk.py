@@ -162,59 +162,59 @@ def attend_grad_q(
 def sum_d_q(
     p_d_q_sum, p_d_q, L,
 ):
-    # grid: (cdiv(L, 4), 1, B)
+    # grid: (cdiv(L, 2), 1, B)
     i_tile = tl.program_id(0)
     i_program = tl.program_id(1)
     i_batch = tl.program_id(2)
-    first_token = i_tile * 4
+    first_token = i_tile * 2
     o_dim = tl.arange(0, 128)
     x = i_batch * L
     x_1 = x.to(tl.int64)
-    o_row = tl.arange(0, 64)
+    o_row = tl.arange(0, 32)
     x_2 = o_row // 16
     x_3 = first_token + x_2
     x_4 = x_1 + x_3
     x_5 = x_4 * 16
     x_6 = i_program * 16
-    o_row_1 = tl.arange(0, 64)
+    o_row_1 = tl.arange(0, 32)
     x_7 = o_row_1 % 16
     x_8 = x_6 + x_7
     x_9 = x_5 + x_8
     x_10 = x_9 * 128
-    x_11 = x_10[:, None]  # [64, 1]
+    x_11 = x_10[:, None]  # [32, 1]
     o_dim_1 = o_dim[None, :]  # [1, 128]
-    x_12 = x_11 + o_dim_1  # [64, 128]
-    o_row_2 = tl.arange(0, 64)
+    x_12 = x_11 + o_dim_1  # [32, 128]
+    o_row_2 = tl.arange(0, 32)
     x_13 = o_row_2 % 16
-    o_row_3 = tl.arange(0, 64)
+    o_row_3 = tl.arange(0, 32)
     x_14 = o_row_3 // 16
     x_15 = first_token + x_14
     x_16 = x_15 < L
-    x_17 = x_16[:, None]  # [64, 1]
-    b_sum = tl.load(p_d_q_sum + x_12, mask=x_17, other=0)  # [64, 128]
+    x_17 = x_16[:, None]  # [32, 1]
+    b_sum = tl.load(p_d_q_sum + x_12, mask=x_17, other=0)  # [32, 128]
     o_dim_2 = tl.arange(0, 128)
     x_18 = i_batch * L
     x_19 = x_18.to(tl.int64)
-    o_row_4 = tl.arange(0, 64)
+    o_row_4 = tl.arange(0, 32)
     x_20 = o_row_4 // 16
     x_21 = first_token + x_20
     x_22 = x_19 + x_21
     x_23 = x_22 * 16
     x_24 = i_program * 16
-    o_row_5 = tl.arange(0, 64)
+    o_row_5 = tl.arange(0, 32)
     x_25 = o_row_5 % 16
     x_26 = x_24 + x_25
     x_27 = x_23 + x_26
     x_28 = x_27 * 128
-    x_29 = x_28[:, None]  # [64, 1]
+    x_29 = x_28[:, None]  # [32, 1]
     o_dim_3 = o_dim_2[None, :]  # [1, 128]
-    x_30 = x_29 + o_dim_3  # [64, 128]
-    o_row_6 = tl.arange(0, 64)
+    x_30 = x_29 + o_dim_3  # [32, 128]
+    o_row_6 = tl.arange(0, 32)
     x_31 = o_row_6 % 16
-    o_row_7 = tl.arange(0, 64)
+    o_row_7 = tl.arange(0, 32)
     x_32 = o_row_7 // 16
     x_33 = first_token + x_32
     x_34 = x_33 < L
-    x_35 = x_34[:, None]  # [64, 1]
-    b_sum_1 = b_sum.to(tl.bfloat16)  # [64, 128]
+    x_35 = x_34[:, None]  # [32, 1]
+    b_sum_1 = b_sum.to(tl.bfloat16)  # [32, 128]
     tl.store(p_d_q + x_30, b_sum_1, mask=x_35)
