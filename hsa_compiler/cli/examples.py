@@ -1,4 +1,4 @@
-"""Programs that commands can name, with the dims to look at them: ``hsa``, ``gca``, ``moba`` ..."""
+"""Programs that commands can name, with the dims to look at: ``hsa``, ``decode``, ``moba`` ..."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from hsa_compiler.errors import InputError
 from hsa_compiler.ir import Program, methods
 from hsa_compiler.ir.programs import (
     AttentionOptions,
+    CacheOptions,
     RetrieveOptions,
     chunk_attention_program,
+    decode_program,
     hsa_program,
     retrieve_program,
 )
 from hsa_compiler.ir.spec import NORMALIZATIONS
 from hsa_compiler.runtime import validate
+from hsa_compiler.runtime.decode import MAX_TOKENS
 
 DTYPES = ("bf16", "fp16", "fp32")
+
+#: Tokens of a sequence where none are given, and those that a decoding step's cache can hold.
+TOKENS = 8192
+CACHED_TOKENS = 65_536
 
 
 @dataclass(frozen=True)
@@ -27,11 +34,12 @@ class Shape:
     """What ``--shape`` sets, e.g. ``L=8192,Hq=16,H=1,D=128,S=64,K=32,dtype=bf16``.
 
     A dim left at 0 follows from the others: Lkv from L, Dr from D, Hr, Hm, Hi and Hw from the
-    method.
+    method. L is 8192; of a decoding step, where it counts the new tokens, 1, and Lkv, what the
+    cache can hold, 65,536.
     """
 
     B: int = 1
-    L: int = 8192
+    L: int = 0
     Lkv: int = 0
     Hq: int = 16
     H: int = 1
@@ -84,7 +92,8 @@ class Shape:
         """The shape with a method's own heads where none were given."""
         return replace(
             self,
-            Lkv=self.Lkv or self.L,
+            L=self.L or TOKENS,
+            Lkv=self.Lkv or self.L or TOKENS,
             Dr=self.Dr or self.D,
             Hr=self.Hr or score,
             Hm=self.Hm or landmark,
@@ -95,15 +104,30 @@ class Shape:
 
 @dataclass(frozen=True)
 class Example:
-    """A program, with every dim bound."""
+    """A program, with every dim bound; `inference` programs have no backward."""
 
     program: Program
     dims: dict[str, int]
+    inference: bool = False
 
 
 def _hsa(s: Shape) -> tuple[Program, Shape, int]:
     retrieve, attention = _options(s)
     return hsa_program(retrieve, attention), _per_kv_head(s), 1
+
+
+def _decode(s: Shape) -> tuple[Program, Shape, int]:
+    """No gradients, so no inverse index; an external weight for every chunk."""
+    if s.L > MAX_TOKENS:
+        raise InputError(
+            f"--shape: L={s.L}, the new tokens of a decoding step, must be 1 to {MAX_TOKENS}; "
+            "Lkv is what the cache can hold"
+        )
+    retrieve, attention = _options(s)
+    program = decode_program(
+        replace(retrieve, inverse=False), replace(attention, inverse=False), CacheOptions()
+    )
+    return program, _per_kv_head(replace(s, L=s.L or 1, Lkv=s.Lkv or CACHED_TOKENS)), 1
 
 
 def _retrieve(s: Shape) -> tuple[Program, Shape, int]:
@@ -158,6 +182,7 @@ def _infllm_v2(s: Shape) -> tuple[Program, Shape, int]:
 #: Each gives the program, the shape with its heads, and the tokens of a retrieval row.
 PROGRAMS: dict[str, Callable[[Shape], tuple[Program, Shape, int]]] = {
     "hsa": _hsa,
+    "decode": _decode,
     "retrieve": _retrieve,
     "chunk_attention": _chunk_attention,
     "gca": _gca,
@@ -166,6 +191,9 @@ PROGRAMS: dict[str, Callable[[Shape], tuple[Program, Shape, int]]] = {
     "nsa_selected": _nsa_selected,
     "infllm_v2": _infllm_v2,
 }
+
+#: Programs of inference, which nothing differentiates.
+INFERENCE = frozenset({"decode"})
 
 
 def example(name: str, shape: Shape) -> Example:
@@ -191,4 +219,4 @@ def example(name: str, shape: Shape) -> Example:
                 raise InputError(
                     f"--shape: {few}={numbers[few]} must divide {many}={numbers[many]} in {name}"
                 )
-    return Example(program, numbers)
+    return Example(program, numbers, inference=name in INFERENCE)

@@ -64,6 +64,8 @@ def show(
     if stage not in STAGES:
         raise InputError(f"no stage {stage!r}; there are: {', '.join(STAGES)}")
     found = example(program, Shape.parse(shape))
+    if found.inference and (backward or stage == "backward"):
+        raise InputError(f"{program} is for inference and has no backward: see hsa")
     if stage in ("program", "backward"):
         given = {"--kernel": kernel, "--target": target, "--backward": backward}
         ignored = [name for name, value in given.items() if value]
@@ -145,11 +147,12 @@ def _groups(found: Example, kernel: str, backward: bool) -> list[KernelGroup]:
         InputError: for a kernel that does not exist, or that this program does not have.
     """
     program = found.program
+    gradients = [] if found.inference else list(fuse_groups(differentiate(program)))
     if not kernel:
-        return list(fuse_groups(differentiate(program))) if backward else _forward(found)
+        return gradients if backward else _forward(found)
     if kernel not in KERNELS:
         raise InputError(f"no kernel {kernel!r}; there are: {', '.join(KERNELS)}")
-    groups = [*_forward(found), *fuse_groups(program), *fuse_groups(differentiate(program))]
+    groups = [*_forward(found), *fuse_groups(program), *gradients]
     asked = [group for group in groups if group.kind == kernel]
     if not asked:
         raise InputError(f"{program.name} has no {kernel}; it has: {_names(groups)}")

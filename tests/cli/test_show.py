@@ -6,12 +6,17 @@ import json
 
 import pytest
 
-from hsa_compiler.cli.examples import PROGRAMS, Shape, example
+from hsa_compiler.cli.examples import INFERENCE, PROGRAMS, Shape, example
 from hsa_compiler.cli.main import main
 from hsa_compiler.errors import InputError
 from hsa_compiler.ir import parse
 
 SMALL = "L=256,Hq=4,H=2,D=32,S=16,K=4,dtype=fp32"
+STEP = SMALL.replace("L=256", "L=2,Lkv=256")
+
+
+def small(name: str) -> str:
+    return STEP if name in INFERENCE else SMALL
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, str]]:
@@ -24,7 +29,9 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str,
 def test_programs_print_and_parse_back(
     name: str, stage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (row,) = shown(capsys, name, "--stage", stage, "--shape", SMALL)
+    if name in INFERENCE and stage == "backward":
+        pytest.skip("has no backward")
+    (row,) = shown(capsys, name, "--stage", stage, "--shape", small(name))
     assert parse(row["text"]).hash == row["hash"]
 
 
@@ -32,14 +39,13 @@ def test_programs_print_and_parse_back(
 def test_every_kernel_lowers_to_tiles_and_triton(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = shown(capsys, name, "--stage", "tile", "--shape", SMALL, "--target", "triton:sm_90")
+    shape = ("--shape", small(name))
+    rows = shown(capsys, name, "--stage", "tile", *shape, "--target", "triton:sm_90")
     assert rows
     for row in rows:
         assert f"kernel {row['kernel']}(" in row["text"] or "kernel " in row["text"]
         assert " grid (" in row["text"]
-    (row,) = shown(
-        capsys, name, "--stage", "triton", "--shape", SMALL, "--kernel", rows[-1]["kernel"]
-    )
+    (row,) = shown(capsys, name, "--stage", "triton", *shape, "--kernel", rows[-1]["kernel"])
     assert "@triton.jit" in row["text"]
 
 
@@ -79,6 +85,14 @@ def test_retrieval_is_shown_as_it_runs(capsys: pytest.CaptureFixture[str]) -> No
     # HiLS shares indices in a group, MoBA weighs nothing.
     assert kernels("hils", "--shape", "Hq=8,H=2") == ["select", "weigh", "attend"]
     assert kernels("moba", "--shape", "Hq=8,H=2") == ["select", "attend"]
+    assert kernels("decode", "--shape", "Hq=8,H=2") == ["retrieve", "attend"]
+
+
+def test_a_decoding_step_is_one_token_unless_told(capsys: pytest.CaptureFixture[str]) -> None:
+    found = example("decode", Shape.parse("Hq=8,H=2"))
+    assert (found.dims["L"], found.dims["R"], found.dims["C"]) == (1, 1, 1024)
+    (row,) = shown(capsys, "decode")
+    assert "interval(kv_len=kv_len)" in row["text"]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +114,11 @@ def test_retrieval_is_shown_as_it_runs(capsys: pytest.CaptureFixture[str]) -> No
         (["--shape", "L=64,L=128"], "L is given twice"),
         (["--stage", "tile", "--target", "tvm:znver4:²"], "'²' is not a number of threads"),
         (["--stage", "tile", "--target", "tvm:znver4:0"], "'0' is not a number of threads"),
+        (["decode", "--shape", "L=65"], "L=65, the new tokens of a decoding step, must be 1 to 64"),
+        (["decode", "--stage", "backward"], "decode is for inference and has no backward"),
+        (["decode", "--stage", "tile", "--backward"], "decode is for inference"),
+        (["decode", "--stage", "tile", "--kernel", "attend_grad_q"], "has no attend_grad_q"),
+        (["decode", "--shape", "normalize=joint"], "expected external weights"),
         (["--shape", "dtype=fp8"], "one of bf16, fp16, fp32"),
         (["--shape", "normalize=none"], "stick_breaking"),
         (["--stage", "tile", "--target", "metal"], "give triton:sm_90, tvm or tvm:CPU:THREADS"),
