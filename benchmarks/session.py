@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ from hsa_compiler.benchmarks.results import (
 )
 from hsa_compiler.benchmarks.rows import Row, Suite
 from hsa_compiler.benchmarks.timing import captured, clocks, measure, peak_bytes
-from hsa_compiler.configs import device_record, versions
+from hsa_compiler.configs import default_store, device_record, versions
 from hsa_compiler.runtime.dispatch import resolve_backend
 from hsa_compiler.schedules.hardware import Hardware, calibrated, detect
 from hsa_compiler.tuner.bench import failure_kind
@@ -345,9 +346,16 @@ def _kernel_time(run: ours.KernelRun, timing: Timing) -> KernelTime:
         roofline=1e3 * run.floor_seconds / timing.median_ms,
         schedule=row.schedule,
         tier=row.tier,
-        source="/".join(Path(row.source).parts[-2:]),  # device and kernel
-        reason=row.reason,
+        source=_portable(row.source),
+        reason=_portable(row.reason),
     )
+
+
+def _portable(text: str) -> str:
+    """A text that names config files by device and kernel, not by where this machine has them."""
+    for folder in default_store().folders:
+        text = text.replace(f"{folder}{os.sep}", "")
+    return text
 
 
 def _release(device: torch.device) -> None:

@@ -20,7 +20,7 @@ _PUBLIC = {
     "hsa_attention": "hsa_compiler.runtime.api",
     "retrieve": "hsa_compiler.runtime.api",
     "chunk_attention": "hsa_compiler.runtime.api",
-    "Selection": "hsa_compiler.runtime.api",
+    "Selection": "hsa_compiler.runtime.selection",
     "hsa_decode": "hsa_compiler.runtime.decode",
     "explain": "hsa_compiler.runtime.explain",
     "HSAError": "hsa_compiler.errors",
@@ -29,12 +29,12 @@ __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from hsa_compiler.errors import HSAError as HSAError
-    from hsa_compiler.runtime.api import Selection as Selection
     from hsa_compiler.runtime.api import chunk_attention as chunk_attention
     from hsa_compiler.runtime.api import hsa_attention as hsa_attention
     from hsa_compiler.runtime.api import retrieve as retrieve
     from hsa_compiler.runtime.decode import hsa_decode as hsa_decode
     from hsa_compiler.runtime.explain import explain as explain
+    from hsa_compiler.runtime.selection import Selection as Selection
 
 
 def __getattr__(name: str) -> Any:

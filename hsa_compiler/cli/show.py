@@ -140,6 +140,10 @@ def _forward(found: Example) -> list[KernelGroup]:
     return [*whole, *(g for g in groups if not whole or g.kind not in ("select", "weigh"))]
 
 
+def _backward(found: Example) -> list[KernelGroup]:
+    return [] if found.inference else list(fuse_groups(differentiate(found.program)))
+
+
 def _groups(found: Example, kernel: str, backward: bool) -> list[KernelGroup]:
     """The kernels to show.
 
@@ -147,12 +151,11 @@ def _groups(found: Example, kernel: str, backward: bool) -> list[KernelGroup]:
         InputError: for a kernel that does not exist, or that this program does not have.
     """
     program = found.program
-    gradients = [] if found.inference else list(fuse_groups(differentiate(program)))
     if not kernel:
-        return gradients if backward else _forward(found)
+        return _backward(found) if backward else _forward(found)
     if kernel not in KERNELS:
         raise InputError(f"no kernel {kernel!r}; there are: {', '.join(KERNELS)}")
-    groups = [*_forward(found), *fuse_groups(program), *gradients]
+    groups = [*_forward(found), *fuse_groups(program), *_backward(found)]
     asked = [group for group in groups if group.kind == kernel]
     if not asked:
         raise InputError(f"{program.name} has no {kernel}; it has: {_names(groups)}")

@@ -20,54 +20,17 @@ Sources: HSA-UltraLong arXiv 2511.23319 (sections 2 and 3), HSA arXiv 2504.16795
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from torch import Tensor
 
-from hsa_compiler.errors import InputError
 from hsa_compiler.runtime import attention_op, checks, index_op, prepare, retrieve_op, validate
 from hsa_compiler.runtime.op_support import refuse_transforms
+from hsa_compiler.runtime.selection import InverseIndex, Selection, usable_inverse
 
 Normalize = Literal["softmax", "stick_breaking", "softmax_off_by_one", "lse_mix"]
 WeightHeads = Literal["kv", "query"]
 Backend = Literal["auto", "triton", "tvm", "reference"]
-
-
-class InverseIndex(NamedTuple):
-    """Which (row, slot) pairs chose each chunk: pair ids ``row * K + slot`` sorted by chunk.
-
-    Attributes:
-        order: i32[B, Hi, R * K], the pair ids.
-        offsets: i32[B, Hi, C + 1], where each chunk's pairs begin in `order`.
-        indices: the very tensor that it was built from, and ...
-        version: ... how often that had been written to in place.
-    """
-
-    order: Tensor
-    offsets: Tensor
-    indices: Tensor
-    version: int = 0
-
-
-class Selection(NamedTuple):
-    """What `retrieve` chose.
-
-    Slots are ordered newest chunk first; an empty slot has index -1, score -inf and weight 0.
-
-    Attributes:
-        indices: i32[B, R, Hi, K], chunk numbers.
-        weights: fp32[B, R, Hw, K], or None: `chunk_attention` then softmaxes jointly.
-        scores: fp32[B, R, Hr, K], the chosen chunks' scores, differentiable; or None.
-        local_weight: fp32[B, R, Hw], the local branch's weight (``normalize="lse_mix"``), or None.
-        inverse: the inverse index of `indices`, which every layer and gradient that uses the
-            selection shares; or None. It is built again where `indices` are other ones by now.
-    """
-
-    indices: Tensor
-    weights: Tensor | None = None
-    scores: Tensor | None = None
-    local_weight: Tensor | None = None
-    inverse: InverseIndex | None = None
 
 
 def retrieve(
@@ -255,7 +218,7 @@ def chunk_attention(
         query_block=query_block,
         cu_seqlens_kv=cu_seqlens_kv,
         chunks=chunks,
-        inverse=_usable_inverse(chosen, dims, chunks),
+        inverse=usable_inverse(chosen, dims, chunks),
         plus_one=plus_one,
         hide_last=hide_last,
         deterministic=deterministic,
@@ -320,12 +283,7 @@ def hsa_attention(
     # Without weights nothing would learn to retrieve; `retrieve` alone takes None.
     validate.one_of("normalize", normalize, validate.NORMALIZATIONS)
     validate.flag("return_selection", return_selection)
-    if (local_out is not None) != (normalize == "lse_mix"):
-        raise InputError(
-            f"normalize={normalize!r} with local_out "
-            f"{'given' if local_out is not None else 'absent'}: 'lse_mix' merges the local branch "
-            "and needs local_out and local_lse; nothing else takes them"
-        )
+    checks.check_mixed(normalize, local_out)
     q, k, v, local_out = prepare.cast(q, k, v, local_out)  # type: ignore[assignment]
     q_slc, landmarks = prepare.cast(q_slc, landmarks)  # type: ignore[assignment]
     packing = checks.Packing.of(cu_seqlens_q, cu_seqlens_kv)
@@ -399,21 +357,6 @@ def _select(args: prepare.RetrieveArgs) -> Selection:
     return selection._replace(
         weights=weights, scores=scores, local_weight=local_weight if mixed else None
     )
-
-
-def _usable_inverse(
-    selection: Selection, dims: dict[str, int], chunks: int
-) -> tuple[Tensor, Tensor] | None:
-    """The selection's inverse index; None where it is of other indices, or counts other chunks than
-    the keys have, and must be built again."""
-    inverse = selection.inverse
-    if inverse is None:
-        return None
-    checks.check_inverse(dims, inverse)
-    same = inverse.indices is selection.indices
-    if not same or inverse.version != index_op.version_of(selection.indices):
-        return None
-    return inverse[:2] if inverse.offsets.shape[2] == chunks + 1 else None
 
 
 def _attend(args: prepare.AttentionArgs, chunks: int) -> Tensor:

@@ -194,6 +194,15 @@ def check_local(
         validate.floating("local_lse", local_lse)
 
 
+def check_mixed(normalize: str, local_out: Tensor | None) -> None:
+    """One call for both halves takes a local branch exactly where the weights are mixed with it."""
+    if (local_out is not None) != (normalize == "lse_mix"):
+        raise InputError(
+            f"normalize={normalize!r} with local_out {_given(local_out)}: 'lse_mix' merges the "
+            "local branch and needs local_out and local_lse; nothing else takes them"
+        )
+
+
 def check_devices(q: Tensor, **others: Tensor) -> None:
     """Both halves of a call live on one device."""
     for name, x in others.items():

@@ -7,13 +7,11 @@ Sizes as in `api`; Lmax tokens and Cmax chunks are what the cache can hold, S th
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from hsa_compiler.errors import InputError
-from hsa_compiler.runtime import checks, decode_op, validate
+from hsa_compiler.runtime import checks, decode_op, prepare, validate
 from hsa_compiler.runtime.api import Backend, Normalize, WeightHeads
 from hsa_compiler.runtime.op_support import accumulator, refuse_transforms
 
@@ -85,7 +83,7 @@ def hsa_decode(
     optional["local_lse"] = local_lse
     dims, cache_size = _check_cache(q, k, v, landmarks, kv_len, block_table, chunk_size)
     _refuse_gradients({**tensors, **optional})
-    _check_options(normalize, weight_heads, top_k, window, scale, backend, local_out, local_lse)
+    _check_options(normalize, weight_heads, top_k, window, scale, backend, local_out)
     dims["R"] = dims["L"]
     validate.shape(dims, "q_slc", q_slc, "B R Hr Dr")
     validate.retrieval_dim(dims["Dr"])
@@ -127,8 +125,8 @@ def hsa_decode(
         local_out,
         None if local_lse is None else local_lse.to(wide),
         *(chunk_size, top_k, index_heads, heads, normalize, window or 0),
-        1.0 / math.sqrt(dims["Dr"]),
-        1.0 / math.sqrt(dims["D"]) if scale is None else float(scale),
+        prepare.scale_of(None, dims["Dr"]),
+        prepare.scale_of(scale, dims["D"]),
         backend,
     )
     refuse_transforms("hsa_decode", args)
@@ -201,7 +199,6 @@ def _check_options(
     scale: float | None,
     backend: str,
     local_out: Tensor | None,
-    local_lse: Tensor | None,
 ) -> None:
     validate.one_of("normalize", normalize, validate.NORMALIZATIONS)
     validate.one_of("weight_heads", weight_heads, ("kv", "query"))
@@ -210,12 +207,7 @@ def _check_options(
     validate.at_least("top_k", top_k, 1)
     if window is not None:
         validate.at_least("window", window, 1)
-    if (local_out is not None) != (normalize == "lse_mix"):
-        raise InputError(
-            f"normalize={normalize!r} with local_out "
-            f"{'given' if local_out is not None else 'absent'}: 'lse_mix' merges the local branch "
-            "and needs local_out and local_lse; nothing else takes them"
-        )
+    checks.check_mixed(normalize, local_out)
 
 
 def _refuse_gradients(tensors: dict[str, Tensor | None]) -> None:

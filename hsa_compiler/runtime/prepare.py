@@ -190,7 +190,7 @@ def retrieve_args(
         index_heads=heads[0],
         weight_heads=heads[1],
         normalize=normalize or "none",
-        scale=_scale(scale, dims["Dr"]),
+        scale=scale_of(scale, dims["Dr"]),
         force_first=force_first,
         force_last=force_last,
         inverse=inverse,
@@ -241,7 +241,7 @@ def attention_args(
         order=None if inverse is None else inverse[0],
         offsets=None if inverse is None else inverse[1],
         chunk_size=chunk_size,
-        scale=_scale(scale, q.shape[3]),
+        scale=scale_of(scale, q.shape[3]),
         query_block=query_block,
         plus_one=plus_one,
         hide_last=hide_last,
@@ -305,7 +305,8 @@ def _gradients(*tensors: Tensor) -> int:
     return sum(x.numel() * x.itemsize for x in tensors if x.requires_grad)
 
 
-def _scale(scale: float | None, dim: int) -> float:
+def scale_of(scale: float | None, dim: int) -> float:
+    """The scale of logits over `dim` dims: the given one, or ``1 / sqrt(dim)``."""
     if scale is None:
         return 1.0 / math.sqrt(dim)
     return float(scale)

@@ -22,6 +22,7 @@ from hsa_compiler.benchmarks.results import (
 )
 from hsa_compiler.benchmarks.rows import SUITES, Row
 from hsa_compiler.benchmarks.session import Request, run
+from hsa_compiler.configs import ConfigStore
 from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules import hardware
 from hsa_compiler.tuner.measure import CpuClock, Run
@@ -48,6 +49,15 @@ def failing(error: Exception) -> Peer:
         raise error
 
     return Peer("bad", "always fails", lambda case: [Contestant("bad", "forward", build)])
+
+
+def test_records_name_no_folder_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "default_store", lambda: ConfigStore([tmp_path]))
+    reason = f"{tmp_path / 'gpu' / 'attend.json'} has order=union: too many registers"
+    assert session._portable(reason) == "gpu/attend.json has order=union: too many registers"
+    assert session._portable("the same shape class") == "the same shape class"
 
 
 def test_a_run_measures_everyone_and_writes_it(tmp_path: Path) -> None:

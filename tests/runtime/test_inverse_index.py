@@ -12,7 +12,7 @@ from torch import Tensor
 from hsa_compiler import Selection, chunk_attention, hsa_attention, retrieve
 from hsa_compiler.compiler import CompiledKernel
 from hsa_compiler.errors import InputError
-from hsa_compiler.runtime.api import InverseIndex
+from hsa_compiler.runtime.selection import InverseIndex
 
 S = 16
 OPTIONS: dict[str, Any] = {"chunk_size": S, "top_k": 2, "backend": "tvm"}
