@@ -202,7 +202,8 @@ def find_suite(name: str) -> Suite:
 def parse_rows(suite: Suite, texts: Sequence[str], kind: str) -> list[Row]:
     """The rows to run on a kind of device (``"cpu"`` or ``"cuda"``): those named, or its defaults.
 
-    Names are separated by commas or blanks; a shape spelt out is one word. Raises InputError.
+    ``all`` stands for every row of the suite. Names are separated by commas or blanks; a shape
+    spelt out is one word. Raises InputError.
     """
     words = [
         word
@@ -213,6 +214,8 @@ def parse_rows(suite: Suite, texts: Sequence[str], kind: str) -> list[Row]:
     ]
     if not words:
         return [row.on(kind) for row in suite.rows.values() if row.default_on == kind]
+    if words == ["all"]:
+        return [row.on(kind) for row in suite.rows.values()]
     return [_row(suite, word).on(kind) for word in dict.fromkeys(words)]
 
 

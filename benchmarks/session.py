@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from hsa_compiler.benchmarks import ours, outside, work
+from hsa_compiler.benchmarks.ahead import compile_rows
 from hsa_compiler.benchmarks.case import Case, make_case
 from hsa_compiler.benchmarks.contest import (
     OURS,
@@ -55,7 +56,10 @@ class DeviceLost(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """What to measure, where, against whom, for how many seconds each, and where it is written."""
+    """What to measure, where, against whom, for how many seconds each, and where it is written.
+
+    `workers` processes compile our kernels beforehand; 0 leaves that to each kernel's first launch.
+    """
 
     suite: Suite
     rows: tuple[Row, ...]
@@ -64,6 +68,7 @@ class Request:
     outside: tuple[outside.Outside, ...]
     seconds: float
     folder: Path
+    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,8 @@ def run(request: Request, say: Callable[[str], None]) -> Result:
         peers=labels,
         notes=request.suite.notes,
     )
+    if request.workers:
+        compile_rows(request.rows, request.suite, device, request.workers, say)
     session = _Session(request, device, hardware, say)
     for number, row in enumerate(request.rows, 1):
         say(f"{row.name} ({number} of {len(request.rows)})")

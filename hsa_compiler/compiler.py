@@ -127,14 +127,29 @@ def compile_kernel(problem: Problem, schedule: Schedule, target: Target) -> Comp
     Raises `IllegalSchedule` (the schedule cannot run), `BackendError` (the back end is missing or
     failed). Triton defers its own compilation to the first launch.
     """
-    printer_name, builder_name, package = _backend(target)
+    tile, path = _stored(problem, schedule, target)
+    launches = import_module(_backend(target)[1]).load(path, tile, schedule, target)
+    return CompiledKernel(problem, schedule, target, tile, (path,), tuple(launches))
+
+
+def build_ahead(problem: Problem, schedule: Schedule, target: Target) -> None:
+    """Leave the compiled kernel where the first launch on `target` finds it.
+
+    Needs no device: another process may do it for the one that launches. Raises like
+    `compile_kernel`.
+    """
+    tile, path = _stored(problem, schedule, target)
+    import_module(_backend(target)[1]).compile_ahead(path, tile, schedule, target)
+
+
+def _stored(problem: Problem, schedule: Schedule, target: Target) -> tuple[TileProgram, Path]:
+    """The lowered kernel, and the file of its source."""
+    printer_name, _, package = _backend(target)
     tile = lower_kernel(problem, schedule, target)
     source = str(import_module(printer_name).generate(tile, schedule, target))
     program = f"{problem.group.program.text()}{problem.dims}{source}"
     key = cache_key(program, schedule, target, f"{package} {_version(package)}")
-    path = default_cache().store(problem.kind, key, source)
-    launches = import_module(builder_name).load(path, tile, schedule, target)
-    return CompiledKernel(problem, schedule, target, tile, (path,), tuple(launches))
+    return tile, default_cache().store(problem.kind, key, source)
 
 
 def _backend(target: Target) -> tuple[str, str, str]:

@@ -68,7 +68,7 @@ KNOBS: dict[str, KernelKnobs] = {
         ("window", "warps", "stages", "registers", "descriptors"),
         ("lanes", "unroll"),
     ),
-    "invert_index": KernelKnobs(("token",), ("index_blocks",), ("warps",)),
+    "invert_index": KernelKnobs(("token",), ("index_blocks",), ("tokens", "warps")),
     "attend_grad_kv": KernelKnobs(
         ("chunk",),
         ("pairs", "chunk_tile"),
@@ -90,6 +90,7 @@ LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
     ("attend", "triton", "parts"): (0, 2, 4, 8, 16, 32, 64),
     ("attend", "tvm", "parts"): (0, 2, 8),
     ("attend", "tvm", "tokens"): (1, 2, 4, 8, 16),
+    ("invert_index", "triton", "tokens"): (1, 2, 4),
     ("attend", "triton", "window"): (0, 2048, 8192),
     ("attend_grad_q", "triton", "window"): (0, 2048, 8192),
     ("attend_grad_q", "tvm", "tokens"): (1, 2, 4, 8, 16),

@@ -56,6 +56,13 @@ def autotune(
     ] = None,
     sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
     l2: Annotated[str, typer.Option(help="GPU cache before each timing: cold or warm.")] = "cold",
+    compile_workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that compile candidates side by side; by default one per usable CPU.",
+            min=1,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of inputs, selections and the search.")] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="The result on stdout as JSON; progress on stderr.")
@@ -92,6 +99,7 @@ def autotune(
         seed=seed,
         sampler=sampler,
         warm_l2=l2 == "warm",
+        workers=compile_workers,
     )
     with Progress(make_console(stderr=as_json)) as progress:
         outcome = run(request, progress)

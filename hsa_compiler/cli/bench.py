@@ -68,6 +68,14 @@ def bench(
     seconds: Annotated[
         float, typer.Option(help="Time for each measurement; slow calls take longer.")
     ] = 1.0,
+    compile_workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that compile our kernels before anything is timed; by default one per "
+            "usable CPU, 0 to compile each at its first launch.",
+            min=0,
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -86,6 +94,7 @@ def bench(
     from hsa_compiler.benchmarks.outside import Outside
     from hsa_compiler.benchmarks.rows import find_suite, parse_rows
     from hsa_compiler.benchmarks.session import Request, run
+    from hsa_compiler.tuner.worker import usable_cpus
 
     if plot is not None:
         redraw(plot)
@@ -107,6 +116,7 @@ def bench(
         outside=strangers,
         seconds=seconds,
         folder=out if out is not None else default_folder(where),
+        workers=usable_cpus() if compile_workers is None else compile_workers,
     )
     result = run(request, lambda line: typer.echo(line, err=True))
     if as_json:

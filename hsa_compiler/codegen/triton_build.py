@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,8 +23,10 @@ from hsa_compiler.tile.ir import Descriptor, Kernel, TileProgram
 
 log = logging.getLogger(__name__)
 
-#: Where the copy engine finds the start of a tensor: at multiples of so many bytes.
-_DESCRIPTOR_ALIGNMENT = 16
+#: Where the copy engine finds the start of a tensor: at multiples of so many bytes. Triton compiles
+#: one kernel for tensors that start there, and others for those that do not.
+_ALIGNMENT = 16
+_I32_END = 2**31
 _SIGNATURE = {"fp32": "*fp32", "bf16": "*bf16", "fp16": "*fp16", "i32": "*i32", "i64": "*i64"}
 
 
@@ -46,22 +48,42 @@ def interpreting() -> bool:
 
 @dataclass(frozen=True)
 class TritonLaunch:
-    """One kernel, ready to launch. Triton compiles it on the first launch."""
+    """One kernel, ready to launch. Triton compiles it on the first launch.
+
+    Later launches go to the compiled kernel directly: Triton's own way there looks at every
+    argument again, for several times as long as the launch takes. What it would find is known:
+    sizes are not specialised on, and pointers only on their alignment.
+    """
 
     function: Any
     kernel: Kernel
     options: Mapping[str, int]
+    _compiled: dict[int, Any] = field(default_factory=dict, repr=False)
 
     def __call__(
         self, tensors: Mapping[str, torch.Tensor], scalars: Mapping[str, int], grid: tuple[int, ...]
     ) -> None:
         """Launch over `grid`; tensors by pointer name, scalars by name."""
-        triton = import_triton()
         args: list[Any] = [tensors[pointer.name] for pointer in self.kernel.pointers]
+        device = args[0].get_device()
+        usual = all(x.data_ptr() % _ALIGNMENT == 0 for x in args)
         args += [_describe(d, tensors[d.name]) for d in self.kernel.descriptors]
-        args += [scalars[scalar.name] for scalar in self.kernel.scalars]
+        sizes = [scalars[scalar.name] for scalar in self.kernel.scalars]
+        args += sizes
+        usual = usual and all(size < _I32_END for size in sizes)
+        compiled = self._compiled.get(device) if usual else None
+        if compiled is not None:
+            compiled[(*grid, 1, 1)[:3]](*args)
+            return
+        compiled = self._first(grid, args)
+        if usual and compiled is not None:
+            self._compiled[device] = compiled
+
+    def _first(self, grid: tuple[int, ...], args: list[Any]) -> Any:
+        """Launch through Triton, which compiles where it has to; the compiled kernel."""
+        triton = import_triton()
         try:
-            self.function[grid](*args, **self.options)
+            return self.function[grid](*args, **self.options)
         except triton.runtime.errors.OutOfResources as error:
             raise IllegalSchedule(_resource(error), f"{self.kernel.name}: {error}") from error
         except triton.runtime.errors.PTXASError as error:
@@ -134,7 +156,7 @@ def _describe(descriptor: Descriptor, tensor: torch.Tensor) -> Any:
     if tensor.numel() == 0:
         # There is no address to describe, and nothing will be read.
         tensor = tensor.new_zeros(axes)
-    if tensor.data_ptr() % _DESCRIPTOR_ALIGNMENT:
+    if tensor.data_ptr() % _ALIGNMENT:
         _note_copy(descriptor.name)
         tensor = tensor.clone(memory_format=torch.contiguous_format)
     array = tensor.view(-1, *axes)
@@ -147,7 +169,7 @@ def _note_copy(name: str) -> None:
         "%s starts at an address that is no multiple of %d bytes, as tensor descriptors need: it "
         "is copied at every launch",
         name,
-        _DESCRIPTOR_ALIGNMENT,
+        _ALIGNMENT,
     )
 
 

@@ -68,6 +68,11 @@ def load(
     return tvm_build.load(path, program, schedule, target)
 
 
+def compile_ahead(path: Path, program: TileProgram, schedule: Schedule, target: Target) -> None:
+    """Compile a generated file and keep the library beside it. Raises `BackendError`."""
+    tvm_build.load(path, program, schedule, target)
+
+
 def host_target(threads: int | None = None) -> Target:
     """This machine's CPU, with all its cores or `threads` of them. Raises `BackendError`."""
     return tvm_build.host_target(threads)

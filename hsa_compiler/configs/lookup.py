@@ -8,8 +8,8 @@
     generic       the literal default, where nothing was ever timed (Triton's interpreter)
 
 In every tier the user's folder is read before the packaged one. A stored schedule that is not legal
-for the problem at hand is refused with a message and never used; one tuned for other heads, dims or
-top-k, or far away, gives way to the plan when the cost model predicts it to be much slower.
+for the problem at hand is refused with a message and never used; one tuned for another class gives
+way to the plan when the cost model predicts it to be much slower.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ class ConfigStore:
                     say = self._say if tier == "exact" else log.debug
                     say(f"{refused}. It is not used for {problem.kind} {wanted}.")
                     continue
-                if found.distance > CAP or found.entry.shape.dims != wanted.dims:
+                if found.distance:
                     times = slower(schedule)
                     if times > ELSEWHERE_COST:
                         refused = (

@@ -9,11 +9,15 @@ depend on timing, so gradients summed in list order are reproducible.
 
 from __future__ import annotations
 
-from hsa_compiler.lowering.common import LoweredGroup, Lowering, below
-from hsa_compiler.tile.builder import TileBuilder
+from contextlib import AbstractContextManager
+
+from hsa_compiler.lowering.common import LoweredGroup, Lowering, below, both
+from hsa_compiler.tile.builder import Loop, TileBuilder
 from hsa_compiler.tile.ir import Kernel, Pointer, Size, Var, Workspace
 
 _LANES = 256
+#: Chunks of a program that adds up counts, and steps of it that are under way at once.
+_COLUMNS, _PREFIX_STAGES = 128, 4
 
 
 def lower_invert_index(low: Lowering) -> LoweredGroup:
@@ -51,12 +55,27 @@ class _Invert:
         last = b.minimum(first + b.scalar("block_rows", self.block_rows), b.scalar("R"), "last")
         return first, last
 
-    def _chosen(self, b: TileBuilder, indices: Pointer, batch: Var, head: Var, row: Var) -> Var:
-        o_slot = b.arange(self.kept, "o_slot")
-        place = (batch * b.scalar("R")).to("i64") + row
+    def _walk(self, b: TileBuilder, block: Var) -> AbstractContextManager[Loop]:
+        """A loop over the block's rows, `tokens` at a time."""
+        return b.loop(*self._rows(b, block), self.low.schedule.tokens, name="i_row")
+
+    def _chosen(
+        self, b: TileBuilder, indices: Pointer, batch: Var, head: Var, block: Var, row: Var
+    ) -> tuple[Var, Var]:
+        """The chunks that the slots of `tokens` rows chose, row by row, and their pairs' ids."""
+        tokens = self.low.schedule.tokens
+        o_pair = b.arange(tokens * self.kept, "o_pair")
+        mask: Var | None
+        if tokens == 1:
+            o_slot, rows = o_pair, row
+            mask = below(o_slot, self.top_k, self.kept)
+        else:
+            o_slot, rows = o_pair % self.kept, row + o_pair // self.kept
+            mask = both(b, rows < self._rows(b, block)[1], below(o_slot, self.top_k, self.kept))
+        place = (batch * b.scalar("R")).to("i64") + rows
         base = (place * self.heads + head) * self.top_k
-        mask = below(o_slot, self.top_k, self.kept)
-        return b.load(indices, base + o_slot, mask, other=-1, name="b_chosen")
+        chosen = b.load(indices, base + o_slot, mask, other=-1, name="b_chosen")
+        return chosen, rows * self.top_k + o_slot
 
     def count(self) -> Kernel:
         """counts[list, block, chunk]: how often a block's rows chose a chunk."""
@@ -64,8 +83,8 @@ class _Invert:
         indices = self.low.operand(b, self.op, "indices")
         counts = self.low.workspace(b, self.counts)
         base = self._counts_row(b, batch, head, block)
-        with b.loop(*self._rows(b, block), name="i_row") as rows:
-            chosen = self._chosen(b, indices, batch, head, rows.index)
+        with self._walk(b, block) as rows:
+            chosen, _ = self._chosen(b, indices, batch, head, block, rows.index)
             b.atomic_add(counts, base + chosen, 1, chosen >= 0, exclusive=True)
         return b.finish((self.blocks, self.heads, "B"))
 
@@ -73,18 +92,21 @@ class _Invert:
         """counts become exclusive running sums over blocks; totals[list, chunk] their ends."""
         b, tile, head, batch = self._start("prefix_blocks")
         counts, totals = self.low.workspace(b, self.counts), self._totals(b)
-        o_chunk = tile * _LANES + b.arange(_LANES, "o_chunk")
+        o_chunk = tile * _COLUMNS + b.arange(_COLUMNS, "o_chunk")
         mask = o_chunk < b.scalar("C")
-        zero = b.full((_LANES,), 0, "i32", "b_sum")
+        zero = b.full((_COLUMNS,), 0, "i32", "b_sum")
         n_blocks = b.scalar("n_blocks", self.blocks)
-        with b.loop(0, n_blocks, name="i_block", carry=[("b_sum", zero)]) as loop:
+        # Each step waits for memory; loads of later blocks, which no store here touches, are under
+        # way meanwhile.
+        carry, stages = [("b_sum", zero)], _PREFIX_STAGES
+        with b.loop(0, n_blocks, name="i_block", carry=carry, stages=stages) as loop:
             offsets = self._counts_row(b, batch, head, loop.index) + o_chunk
             b_count = b.load(counts, offsets, mask, name="b_count")
             b.store(counts, offsets, loop.carried[0], mask)
             loop.yield_(loop.carried[0] + b_count)
         base = self._list(b, batch, head) * b.scalar("C")
         b.store(totals, base + o_chunk, loop.carried[0], mask)
-        return b.finish((Size.of("C").cdiv(_LANES), self.heads, "B"))
+        return b.finish((Size.of("C").cdiv(_COLUMNS), self.heads, "B"))
 
     def offsets(self) -> Kernel:
         """offsets[list, 0 .. C]: exclusive running sums of the totals."""
@@ -115,17 +137,19 @@ class _Invert:
         cursors = self._counts_row(b, batch, head, block)
         starts = self._list(b, batch, head) * (b.scalar("C") + 1)
         pairs = self._list(b, batch, head) * b.scalar("R") * self.top_k
-        o_slot = b.arange(self.kept, "o_slot")
-        with b.loop(*self._rows(b, block), name="i_row") as rows:
-            chosen = self._chosen(b, indices, batch, head, rows.index)
+        lanes = self.low.schedule.tokens * self.kept
+        o_pair = b.arange(lanes, "o_pair")
+        with self._walk(b, block) as rows:
+            chosen, pair = self._chosen(b, indices, batch, head, block, rows.index)
             valid = chosen >= 0
             done = b.load(counts, cursors + chosen, valid, name="b_done")
             start = b.load(offsets, starts + chosen, valid, name="b_start")
-            # A caller's own list may name a chunk twice: its slots keep their order.
-            twins = chosen.as_column.eq(chosen.as_row) & (o_slot.as_row < o_slot.as_column)
-            twins = b.where(twins, 1, b.full((self.kept, self.kept), 0, "i32", "b_zero"))
+            # Rows of one step, and slots of a caller's own list, may name a chunk twice: their
+            # pairs keep their order.
+            twins = chosen.as_column.eq(chosen.as_row) & (o_pair.as_row < o_pair.as_column)
+            twins = b.where(twins, 1, b.full((lanes, lanes), 0, "i32", "b_zero"))
             where = pairs + start + done + b.sum(twins, 1, "b_twins")
-            b.store(order, where, rows.index * self.top_k + o_slot, valid)
+            b.store(order, where, pair, valid)
             b.barrier()
             b.atomic_add(counts, cursors + chosen, 1, valid, exclusive=True)
             b.barrier()

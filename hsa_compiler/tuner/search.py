@@ -188,11 +188,23 @@ class Search:
         """Whether a point was evaluated, given up, or is in flight."""
         return schedule in self._tried or not self._space.is_legal(schedule)
 
+    def upcoming(self, count: int) -> list[Schedule]:
+        """The points that `next` will give, at most `count` of them, so that they can be compiled
+        side by side. They are proposed now: without what comes of each other."""
+        points: list[Schedule] = []
+        for _ in range(min(count, self._budget - len(self._tried))):
+            point = self._next_point(self._tried.union(points))
+            if point is None:
+                break
+            points.append(point)
+        self._planned.extendleft(reversed(points))
+        return points
+
     def next(self) -> Candidate | None:
         """The next candidate, recorded as running; None when budget or ideas are used up."""
         if len(self._tried) >= self._budget:
             return None
-        schedule = self._next_point()
+        schedule = self._next_point(self._tried)
         if schedule is None:
             return None
         self._tried.add(schedule)
@@ -201,14 +213,14 @@ class Search:
         trial.set_user_attr("owner", self._owner)
         return Candidate(schedule, trial)
 
-    def _next_point(self) -> Schedule | None:
+    def _next_point(self, taken: Collection[Schedule]) -> Schedule | None:
         while self._planned:
             schedule = self._planned.popleft()
-            if schedule not in self._tried:
+            if schedule not in taken:
                 return schedule
         if self.enumerating:
             return None
-        tried = frozenset(self._tried)
+        tried = frozenset(taken)
         for _ in range(DRAWS):
             point = self._proposer.propose(self._finished, tried)
             if point is not None and point not in tried and self._space.is_legal(point):

@@ -24,6 +24,7 @@ from hsa_compiler.runtime.dispatch import resolve_backend
 from hsa_compiler.schedules import locality
 from hsa_compiler.schedules.hardware import Hardware, detect
 from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule
+from hsa_compiler.tuner.compile_pool import CompilePool
 from hsa_compiler.tuner.effort import Effort, effort
 from hsa_compiler.tuner.export import default_folder, read_entry, write_entries
 from hsa_compiler.tuner.results import KernelResult
@@ -44,8 +45,8 @@ class Request:
     """What to tune, where, and how long.
 
     `kernels` None means all. `storage` None means a journal in the user's cache folder, `out`
-    None the folder of `export.default_folder`. `bench` names what the worker runs. Raises
-    InputError.
+    None the folder of `export.default_folder`, `workers` None as many compiling processes as there
+    are usable CPUs. `bench` names what the worker runs. Raises InputError.
     """
 
     device: str
@@ -59,6 +60,7 @@ class Request:
     seed: int = 0
     sampler: str = "tpe"
     warm_l2: bool = False
+    workers: int | None = None
     bench: str = KERNEL_BENCH
 
     def __post_init__(self) -> None:
@@ -173,14 +175,18 @@ def run(request: Request, view: View) -> Outcome:
         view.end(result)
     interrupted = False
     log = studies / f"{hardware.slug}-worker.log"
-    with Worker(request.bench, log, limits.setup_timeout, view.tick) as worker:
+    with (
+        Worker(request.bench, log, limits.setup_timeout, view.tick) as worker,
+        CompilePool(request.workers, view.tick) as pool,
+    ):
+        compiler = pool if request.bench == KERNEL_BENCH else None
         try:
             for number, plan in enumerate(plans):
                 left = start + limits.seconds - time.monotonic()
                 deadline = time.monotonic() + left / (len(plans) - number)
                 opened = open_study(storage, plan.study_name(), request.resume)
                 view.begin(plan, number, len(plans), deadline, limits)
-                result = _one(plan, opened, worker, request, limits, deadline, left, view)
+                result = _one(plan, opened, worker, compiler, request, limits, deadline, left, view)
                 result = _write(result, out, hardware)
                 if result.outcome in ("tuned", "default"):
                     kept = {"trials": limits.trials, "result": result.to_json()}
@@ -227,6 +233,7 @@ def _one(
     plan: Plan,
     opened: OpenedStudy,
     worker: Worker,
+    pool: CompilePool | None,
     request: Request,
     limits: Effort,
     deadline: float,
@@ -264,7 +271,7 @@ def _one(
     )
     if opened.resumed and search.trials:
         view.note(f"{where}: continuing after {search.trials} candidates")
-    return tune(plan, search, worker, limits, deadline, view)
+    return tune(plan, search, worker, limits, deadline, view, pool)
 
 
 def _write(result: KernelResult, out: Path, hardware: Hardware) -> KernelResult:

@@ -15,11 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
+
 from hsa_compiler.configs import versions
+from hsa_compiler.runtime.dispatch import target_of
 from hsa_compiler.schedules import space
 from hsa_compiler.schedules.cost_model import ranked
 from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.tuner.compile_pool import CompilePool, Job
 from hsa_compiler.tuner.effort import Effort
 from hsa_compiler.tuner.export import Evidence, Raced, make_entry
 from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
@@ -33,6 +38,8 @@ from hsa_compiler.tuner.workload import Task
 
 #: Candidates of the cost model that are tried before anything else.
 BEST_OF_MODEL = 5
+#: Candidates that are compiled side by side at most: later proposals learn from their times.
+BATCH = 12
 #: Part of the race's time that picks a winner; the rest is the duel.
 PICK_SHARE = 0.5
 MIN_RACE_SECONDS = 1.0
@@ -75,6 +82,11 @@ class Plan:
             default,
             order,
         )
+
+    @property
+    def target(self) -> Target:
+        """What the worker compiles for."""
+        return target_of(self.backend, torch.device(self.task.device))
 
     @property
     def planned(self) -> Schedule | None:
@@ -120,11 +132,14 @@ def tune(
     effort: Effort,
     deadline: float,
     watch: Watch,
+    pool: CompilePool | None = None,
 ) -> KernelResult:
     """Search until the kernel's time or trials are used up, race, and decide.
 
     Args:
         deadline: `time.monotonic` at which the kernel's share of the run ends.
+        pool: compiles candidates side by side before they are measured one by one; without it
+            the worker compiles each when its turn comes.
 
     Both defaults are always evaluated, and a running candidate may finish, even past the deadline.
     A KeyboardInterrupt passes through; the candidate in flight is left to be retried.
@@ -133,7 +148,7 @@ def tune(
     watch.update(search, "inputs")
     try:
         info: BenchInfo = worker.setup(BenchTask(plan.task, effort), effort.setup_timeout)
-        _search(plan, search, worker, effort, deadline, watch)
+        _search(plan, search, worker, effort, deadline, watch, pool)
         missing = _missing_default(plan, search)
         if missing:
             return _result(plan, search, start, outcome="failed", message=missing)
@@ -146,18 +161,31 @@ def tune(
 
 
 def _search(
-    plan: Plan, search: Search, worker: Worker, effort: Effort, deadline: float, watch: Watch
+    plan: Plan,
+    search: Search,
+    worker: Worker,
+    effort: Effort,
+    deadline: float,
+    watch: Watch,
+    pool: CompilePool | None,
 ) -> None:
     now = time.monotonic()
     until = now + (deadline - now) * effort.search_share
+    compiled: dict[Schedule, CandidateFailed | None] = {}
     while time.monotonic() < until or any(
         not search.was_tried(schedule) for schedule in plan.defaults
     ):
+        if pool is not None and not compiled:
+            watch.update(search, "compile")
+            compiled = _compile(plan, search, effort, pool)
         candidate = search.next()
         if candidate is None:
             return
         watch.update(search, "search")
         try:
+            failure = compiled.pop(candidate.schedule, None)
+            if failure is not None:
+                raise failure
             timing, error = worker.evaluate(
                 candidate.schedule, search.best_ms, effort.compile_timeout, effort.run_timeout
             )
@@ -174,6 +202,16 @@ def _search(
         else:
             search.succeed(candidate, timing, error)
     watch.update(search, "search")
+
+
+def _compile(
+    plan: Plan, search: Search, effort: Effort, pool: CompilePool
+) -> dict[Schedule, CandidateFailed | None]:
+    """Compile the next few candidates, while nothing is measured: why each failed, or None."""
+    points = search.upcoming(min(pool.workers, BATCH))
+    jobs = {point: Job(plan.task.problem, point, plan.target) for point in points}
+    failed = pool.build(jobs.values(), effort.compile_timeout)
+    return {point: failed.get(job) for point, job in jobs.items()}
 
 
 def _missing_default(plan: Plan, search: Search) -> str | None:

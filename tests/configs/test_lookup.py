@@ -33,6 +33,8 @@ H200 = hardware.named("nvidia_h200")
 A100 = hardware.named("nvidia_a100_sxm4_80gb")
 SM90 = Target("triton", "sm_90")
 TUNED = generic("attend", "triton").replace(warps=8, stages=3)
+#: Near the plan of the shapes here, so that other classes may borrow it.
+GOOD = generic("attend", "triton").replace(order="union", tokens=4)
 
 
 def add(
@@ -64,7 +66,7 @@ def test_sizes_of_one_bucket_are_one_class(tmp_path: Path) -> None:
 
 
 def test_a_near_class_is_borrowed_and_a_far_one_too(tmp_path: Path) -> None:
-    add(tmp_path, schedule=generic("attend", "triton").replace(order="union", tokens=4))
+    add(tmp_path, schedule=GOOD)
     store = ConfigStore([tmp_path])
     problem, sizes = make("attend", tokens=32768)
     near = store.choose(problem, sizes, SM90, H100)
@@ -97,11 +99,19 @@ def test_an_entry_that_does_not_fit_the_device_is_named_and_passed_over(
 
 
 def test_the_nearest_of_several_is_taken(tmp_path: Path) -> None:
-    add(tmp_path, tokens=1024, schedule=TUNED.replace(warps=1))
-    add(tmp_path, tokens=65536, schedule=TUNED.replace(warps=2))
+    add(tmp_path, tokens=1024, schedule=GOOD)
+    add(tmp_path, tokens=65536, schedule=GOOD.replace(stages=3))
     problem, sizes = make("attend", tokens=32768)
     choice = ConfigStore([tmp_path]).choose(problem, sizes, SM90, H100)
-    assert choice.schedule.warps == 2
+    assert choice.schedule.stages == 3
+
+
+def test_a_schedule_of_another_length_gives_way_to_a_much_faster_plan(tmp_path: Path) -> None:
+    add(tmp_path, tokens=8192)
+    problem, sizes = make("attend", tokens=32768)
+    choice = ConfigStore([tmp_path]).choose(problem, sizes, SM90, H100)
+    assert choice.tier == "planned"
+    assert "times as long here as the cost model's plan" in choice.reason
 
 
 def test_the_users_folder_comes_first(tmp_path: Path) -> None:

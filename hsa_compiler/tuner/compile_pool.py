@@ -1,0 +1,101 @@
+"""Compiles kernels ahead of their first launch, in parallel processes that touch no GPU.
+
+What a process builds lies where the first launch looks for it: in the cache of generated sources,
+in Triton's own cache, or, for a CPU, beside the source. A compilation that hangs is killed after
+its time-out.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+
+from pebble import ProcessExpired, ProcessPool
+
+from hsa_compiler.compiler import build_ahead
+from hsa_compiler.schedules.problem import Problem, Target
+from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.tuner.bench import failure_kind
+from hsa_compiler.tuner.worker import TICK, CandidateFailed, usable_cpus
+
+#: Seconds after which a compilation is killed, where nobody says otherwise.
+COMPILE_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A kernel group under one schedule."""
+
+    problem: Problem
+    schedule: Schedule
+    target: Target
+
+
+class CompilePool:
+    """Processes that compile; started when first needed, ended with the context.
+
+    They are spawned: a script that uses them keeps what it does under
+    ``if __name__ == "__main__"``.
+
+    Args:
+        workers: processes, by default one per usable CPU.
+        tick: called while waiting, for a live display.
+    """
+
+    def __init__(self, workers: int | None = None, tick: Callable[[], None] = lambda: None) -> None:
+        self.workers = workers or usable_cpus()
+        self._tick = tick
+        self._pool: ProcessPool | None = None
+
+    def build(
+        self, jobs: Iterable[Job], timeout: float = COMPILE_TIMEOUT
+    ) -> dict[Job, CandidateFailed]:
+        """Compile every job, equal ones once, each within `timeout` seconds.
+
+        Returns the cause of every failure, by job.
+        """
+        wanted = list(dict.fromkeys(jobs))
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPool(self.workers, initializer=_start, context=context)
+        futures: dict[Job, Future[None]] = {
+            job: self._pool.schedule(_build, args=(job,), timeout=timeout) for job in wanted
+        }
+        while wait(futures.values(), TICK).not_done:
+            self._tick()
+        failed = {}
+        for job, future in futures.items():
+            error = future.exception()
+            if error is not None:
+                failed[job] = _cause(error, timeout)
+        return failed
+
+    def __enter__(self) -> CompilePool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+
+
+def _cause(error: BaseException, timeout: float) -> CandidateFailed:
+    if isinstance(error, TimeoutError):
+        return CandidateFailed("timeout_compile", f"not compiled within {timeout:g} s")
+    if isinstance(error, ProcessExpired):
+        return CandidateFailed("crash", f"the compiling process ended: {error}")
+    kind, _ = failure_kind(error, "compile")
+    return CandidateFailed(kind, f"{type(error).__name__}: {error}")
+
+
+def _start() -> None:
+    """A compiler needs one thread; many processes with a pool each would fight for cores."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def _build(job: Job) -> None:
+    build_ahead(job.problem, job.schedule, job.target)
