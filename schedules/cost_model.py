@@ -198,6 +198,8 @@ def predict(
     }
     if hardware.kind == "cuda" and shape.kind in RANKING and schedule.parts:
         times = {"dram": split.select_seconds(call, held, resident, hardware)}
+    elif hardware.kind == "cuda" and shape.kind == "invert_index":
+        times = {"l2": l2_bytes / hardware.l2_bandwidth, "launch": split.invert_seconds(call)}
     elif hardware.kind == "cuda" and call.has_partials:
         parts = partial_times(call, held, flops, programs, resident, hardware)
         times |= {"compute": parts.compute, "l2": parts.l2, "dram": parts.dram}

@@ -104,7 +104,9 @@ class Schedule:
         ordinal=False,
     )
     dim_block: int = _knob(128, (32, 64, 128, 256), "retrieval dims held at once")
-    index_blocks: int = _knob(256, (8, 32, 128, 256, 512), "token blocks counted side by side")
+    index_blocks: int = _knob(
+        256, (8, 32, 128, 256, 512, 1024), "token blocks counted side by side"
+    )
     warps: int = _knob(4, (1, 2, 4, 8), "warps per program (GPU)")
     stages: int = _knob(2, (1, 2, 3, 4), "software pipeline depth (GPU)")
     registers: int = _knob(

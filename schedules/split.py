@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from hsa_compiler.schedules.footprint import (
     RANKING,
     Footprint,
+    power_of_two,
     ranked_block,
     visible_chunks,
 )
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.traffic import Call
 
+#: Threads of a warp.
+WARP = 32
 #: Seconds that one more launch of a chain adds on a GPU.
 LAUNCH_SECONDS = 1.9e-6
 #: Seconds from a load's issue to its data from DRAM, many programs loading.
@@ -44,6 +47,12 @@ DIM_OPS, PAIR_OPS = 3.0, 8.0
 FEW_ROWS_RATE, UNHIDDEN = 0.3, 0.3
 #: Candidates that one program ranks, and how many others it compares them with at once.
 RANKED, COMPARED = 8, 512
+#: Seconds in which a program that builds an inverse index counts and places its next pairs, and the
+#: further seconds for the square of their number, since each is compared with each; seconds in
+#: which the counts of a few blocks are added up, and how many those are.
+PLACE_SECONDS, TWINS_SECONDS, PREFIX_SECONDS, PREFIX_BLOCKS = 7e-7, 1.6e-10, 3e-7, 8
+#: How many times as long comparing takes across warps.
+TWINS_ACROSS_WARPS = 3.0
 #: Seconds that a program costs a launch, whether it has work or not.
 PROGRAM_SECONDS = 4e-10
 
@@ -147,3 +156,17 @@ def cpu_choose_seconds(call: Call, hardware: Hardware) -> float:
     lists = call.batch * call.rows * call.shape.index_heads
     launches = (ranking.launches + 1) * hardware.launch_seconds
     return launches + lists * ranking.pairs * PAIR_OPS / (hardware.fp32_rate / 2)
+
+
+def invert_seconds(call: Call) -> float:
+    """The longest chain of steps in building an inverse index on a GPU: a block's rows one after
+    the other, then all blocks' counts of a chunk."""
+    schedule = call.schedule
+    blocks = max(1.0, min(schedule.index_blocks, call.rows / 16))
+    steps = math.ceil(call.rows / blocks / schedule.tokens)
+    lanes = schedule.tokens * power_of_two(call.shape.top_k)
+    twins = TWINS_SECONDS * lanes**2
+    if lanes > WARP and schedule.warps > 1:
+        twins *= TWINS_ACROSS_WARPS
+    place = steps * (PLACE_SECONDS + twins)
+    return place + blocks / PREFIX_BLOCKS * PREFIX_SECONDS + 4 * LAUNCH_SECONDS

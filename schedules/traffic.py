@@ -21,6 +21,8 @@ from hsa_compiler.schedules.schedule import Schedule
 
 #: Bytes of plain traffic that cost as much as adding one fp32 element atomically.
 ATOMIC_BYTES = 16.0
+#: The least that a scattered access moves.
+SECTOR_BYTES = 32.0
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,10 @@ def programs_and_reads(call: Call, walks: float) -> tuple[float, float]:
         added = flushes * shape.score_heads * shape.retrieval_dim * ATOMIC_BYTES
         return count * tiles * shape.score_heads, read + added
     if shape.kind == "invert_index":
-        counters = 8.0 * schedule.index_blocks * batch * chunks
-        return batch * schedule.index_blocks, pairs * 8.0 + counters
+        counters = 8.0 * schedule.index_blocks * batch * chunks * shape.index_heads
+        # A pair's counter is added to twice and read, its list's start read, its place written.
+        scattered = pairs * shape.index_heads * 5 * SECTOR_BYTES
+        return batch * schedule.index_blocks * shape.index_heads, scattered + counters
     heads = shape.weight_heads if shape.kind == "weigh" else shape.score_heads
     return batch * rows * heads, pairs * heads * row_bytes(shape)
 

@@ -16,8 +16,8 @@ from hsa_compiler.tile.builder import Loop, TileBuilder
 from hsa_compiler.tile.ir import Kernel, Pointer, Size, Var, Workspace
 
 _LANES = 256
-#: Chunks of a program that adds up counts, and steps of it that are under way at once.
-_COLUMNS, _PREFIX_STAGES = 128, 4
+#: Chunks of a program that adds up counts, and the blocks of one of its steps.
+_COLUMNS, _AHEAD = 128, 8
 
 
 def lower_invert_index(low: Lowering) -> LoweredGroup:
@@ -96,14 +96,20 @@ class _Invert:
         mask = o_chunk < b.scalar("C")
         zero = b.full((_COLUMNS,), 0, "i32", "b_sum")
         n_blocks = b.scalar("n_blocks", self.blocks)
-        # Each step waits for memory; loads of later blocks, which no store here touches, are under
-        # way meanwhile.
-        carry, stages = [("b_sum", zero)], _PREFIX_STAGES
-        with b.loop(0, n_blocks, name="i_block", carry=carry, stages=stages) as loop:
-            offsets = self._counts_row(b, batch, head, loop.index) + o_chunk
-            b_count = b.load(counts, offsets, mask, name="b_count")
-            b.store(counts, offsets, loop.carried[0], mask)
-            loop.yield_(loop.carried[0] + b_count)
+        carry = [("b_sum", zero)]
+        with b.loop(0, n_blocks, _AHEAD, name="i_block", carry=carry) as loop:
+            # All loads of a step before its first store: the step waits for memory once.
+            places, found = [], []
+            for at in range(_AHEAD):
+                block = loop.index + at
+                offsets = self._counts_row(b, batch, head, block) + o_chunk
+                places.append((offsets, mask & (block < n_blocks)))
+                found.append(b.load(counts, *places[-1], name="b_count"))
+            b_sum = loop.carried[0]
+            for place, b_count in zip(places, found, strict=True):
+                b.store(counts, place[0], b_sum, place[1])
+                b_sum = b_sum + b_count
+            loop.yield_(b_sum)
         base = self._list(b, batch, head) * b.scalar("C")
         b.store(totals, base + o_chunk, loop.carried[0], mask)
         return b.finish((Size.of("C").cdiv(_COLUMNS), self.heads, "B"))

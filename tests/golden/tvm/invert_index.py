@@ -50,35 +50,151 @@ class Module:
         grid_1: T.int32,
         grid_2: T.int32,
     ):
-        # grid: (cdiv(C, 256), 1, B)
+        # grid: (cdiv(C, 128), 1, B)
         n_counts = T.int64()
         n_totals = T.int64()
         p_counts = T.match_buffer(counts_ptr, (n_counts,), "int32", align=4)
         p_totals = T.match_buffer(totals_ptr, (n_totals,), "int32", align=4)
         for tid in T.parallel(2):
-            b_sum_1 = T.alloc_buffer((256,), "int32", scope="global")
-            b_count = T.alloc_buffer((256,), "int32", scope="global")
+            x_2 = T.alloc_buffer((128,), "int32", scope="global")
+            b_sum_1 = T.alloc_buffer((128,), "int32", scope="global")
+            x_12 = T.alloc_buffer((128,), "int32", scope="global")
+            b_count = T.alloc_buffer((128,), "int32", scope="global")
+            x_22 = T.alloc_buffer((128,), "int32", scope="global")
+            b_count_1 = T.alloc_buffer((128,), "int32", scope="global")
+            x_32 = T.alloc_buffer((128,), "int32", scope="global")
+            b_count_2 = T.alloc_buffer((128,), "int32", scope="global")
+            x_42 = T.alloc_buffer((128,), "int32", scope="global")
+            b_count_3 = T.alloc_buffer((128,), "int32", scope="global")
+            x_52 = T.alloc_buffer((128,), "int32", scope="global")
+            b_count_4 = T.alloc_buffer((128,), "int32", scope="global")
+            x_62 = T.alloc_buffer((128,), "int32", scope="global")
+            b_count_5 = T.alloc_buffer((128,), "int32", scope="global")
+            x_72 = T.alloc_buffer((128,), "int32", scope="global")
+            b_count_6 = T.alloc_buffer((128,), "int32", scope="global")
+            x_82 = T.alloc_buffer((128,), "int32", scope="global")
+            b_count_7 = T.alloc_buffer((128,), "int32", scope="global")
             for j in range((grid_0 * grid_1 * grid_2 - tid + 1) // 2):
                 pid: T.let = j * 2 + tid
                 i_work: T.let = T.truncmod(pid, grid_0)
                 i_batch: T.let = T.truncdiv(pid, grid_0)
-                x_1: T.let = i_work * 256
-                x_6: T.let = T.Cast("int64", i_batch) * T.Cast("int64", n_blocks)
-                for m in range(16):
+                x_1: T.let = i_work * 128
+                # x_2 = lt [128]
+                for m in range(8):
+                    x_2[T.Ramp(m * 16, 1, 16)] = T.Select(T.Ramp(x_1 + m * 16, 1, 16) < C, T.Broadcast(1, 16), T.Broadcast(0, 16))
+                x_7: T.let = T.Cast("int64", i_batch) * T.Cast("int64", n_blocks)
+                x_17: T.let = T.Cast("int64", i_batch) * T.Cast("int64", n_blocks)
+                x_27: T.let = T.Cast("int64", i_batch) * T.Cast("int64", n_blocks)
+                x_37: T.let = T.Cast("int64", i_batch) * T.Cast("int64", n_blocks)
+                x_47: T.let = T.Cast("int64", i_batch) * T.Cast("int64", n_blocks)
+                x_57: T.let = T.Cast("int64", i_batch) * T.Cast("int64", n_blocks)
+                x_67: T.let = T.Cast("int64", i_batch) * T.Cast("int64", n_blocks)
+                x_77: T.let = T.Cast("int64", i_batch) * T.Cast("int64", n_blocks)
+                for m in range(8):
                     b_sum_1[T.Ramp(m * 16, 1, 16)] = T.Broadcast(0, 16)
-                for i_block in range(n_blocks):
-                    x_8: T.let = (x_6 + T.Cast("int64", i_block)) * T.Cast("int64", C)
-                    # b_count = load [256]
-                    for m in range(16):
-                        b_count[T.Ramp(m * 16, 1, 16)] = T.Select(T.Ramp(x_1 + m * 16, 1, 16) < C, T.masked_load("int32x16", p_counts, T.Ramp(x_8 + T.Cast("int64", x_1) + m * 16, 1, 16), T.Ramp(x_1 + m * 16, 1, 16) < C), T.Broadcast(0, 16))
-                    for m in range(16):
-                        T.masked_store(p_counts, b_sum_1[T.Ramp(m * 16, 1, 16)], T.Ramp(x_8 + T.Cast("int64", x_1) + m * 16, 1, 16), T.Ramp(x_1 + m * 16, 1, 16) < C)
-                    # b_sum_1 = add [256]
-                    for m in range(16):
-                        b_sum_1[T.Ramp(m * 16, 1, 16)] = b_sum_1[T.Ramp(m * 16, 1, 16)] + b_count[T.Ramp(m * 16, 1, 16)]
-                x_14: T.let = T.Cast("int64", i_batch) * T.Cast("int64", C)
-                for m in range(16):
-                    T.masked_store(p_totals, b_sum_1[T.Ramp(m * 16, 1, 16)], T.Ramp(x_14 + T.Cast("int64", x_1) + m * 16, 1, 16), T.Ramp(x_1 + m * 16, 1, 16) < C)
+                for i_block_step in range((n_blocks + 7) // 8):
+                    i_block: T.let = i_block_step * 8
+                    x_9: T.let = (x_7 + T.Cast("int64", i_block)) * T.Cast("int64", C)
+                    x_11: T.let = i_block < n_blocks
+                    # x_12 = and [128]
+                    for m in range(8):
+                        x_12[T.Ramp(m * 16, 1, 16)] = T.Select((x_2[T.Ramp(m * 16, 1, 16)] != 0) & T.Broadcast(x_11, 16), T.Broadcast(1, 16), T.Broadcast(0, 16))
+                    # b_count = load [128]
+                    for m in range(8):
+                        b_count[T.Ramp(m * 16, 1, 16)] = T.Select(x_12[T.Ramp(m * 16, 1, 16)] != 0, T.masked_load("int32x16", p_counts, T.Ramp(x_9 + T.Cast("int64", x_1) + m * 16, 1, 16), x_12[T.Ramp(m * 16, 1, 16)] != 0), T.Broadcast(0, 16))
+                    x_13: T.let = i_block + 1
+                    x_19: T.let = (x_17 + T.Cast("int64", x_13)) * T.Cast("int64", C)
+                    x_21: T.let = x_13 < n_blocks
+                    # x_22 = and [128]
+                    for m in range(8):
+                        x_22[T.Ramp(m * 16, 1, 16)] = T.Select((x_2[T.Ramp(m * 16, 1, 16)] != 0) & T.Broadcast(x_21, 16), T.Broadcast(1, 16), T.Broadcast(0, 16))
+                    # b_count_1 = load [128]
+                    for m in range(8):
+                        b_count_1[T.Ramp(m * 16, 1, 16)] = T.Select(x_22[T.Ramp(m * 16, 1, 16)] != 0, T.masked_load("int32x16", p_counts, T.Ramp(x_19 + T.Cast("int64", x_1) + m * 16, 1, 16), x_22[T.Ramp(m * 16, 1, 16)] != 0), T.Broadcast(0, 16))
+                    x_23: T.let = i_block + 2
+                    x_29: T.let = (x_27 + T.Cast("int64", x_23)) * T.Cast("int64", C)
+                    x_31: T.let = x_23 < n_blocks
+                    # x_32 = and [128]
+                    for m in range(8):
+                        x_32[T.Ramp(m * 16, 1, 16)] = T.Select((x_2[T.Ramp(m * 16, 1, 16)] != 0) & T.Broadcast(x_31, 16), T.Broadcast(1, 16), T.Broadcast(0, 16))
+                    # b_count_2 = load [128]
+                    for m in range(8):
+                        b_count_2[T.Ramp(m * 16, 1, 16)] = T.Select(x_32[T.Ramp(m * 16, 1, 16)] != 0, T.masked_load("int32x16", p_counts, T.Ramp(x_29 + T.Cast("int64", x_1) + m * 16, 1, 16), x_32[T.Ramp(m * 16, 1, 16)] != 0), T.Broadcast(0, 16))
+                    x_33: T.let = i_block + 3
+                    x_39: T.let = (x_37 + T.Cast("int64", x_33)) * T.Cast("int64", C)
+                    x_41: T.let = x_33 < n_blocks
+                    # x_42 = and [128]
+                    for m in range(8):
+                        x_42[T.Ramp(m * 16, 1, 16)] = T.Select((x_2[T.Ramp(m * 16, 1, 16)] != 0) & T.Broadcast(x_41, 16), T.Broadcast(1, 16), T.Broadcast(0, 16))
+                    # b_count_3 = load [128]
+                    for m in range(8):
+                        b_count_3[T.Ramp(m * 16, 1, 16)] = T.Select(x_42[T.Ramp(m * 16, 1, 16)] != 0, T.masked_load("int32x16", p_counts, T.Ramp(x_39 + T.Cast("int64", x_1) + m * 16, 1, 16), x_42[T.Ramp(m * 16, 1, 16)] != 0), T.Broadcast(0, 16))
+                    x_43: T.let = i_block + 4
+                    x_49: T.let = (x_47 + T.Cast("int64", x_43)) * T.Cast("int64", C)
+                    x_51: T.let = x_43 < n_blocks
+                    # x_52 = and [128]
+                    for m in range(8):
+                        x_52[T.Ramp(m * 16, 1, 16)] = T.Select((x_2[T.Ramp(m * 16, 1, 16)] != 0) & T.Broadcast(x_51, 16), T.Broadcast(1, 16), T.Broadcast(0, 16))
+                    # b_count_4 = load [128]
+                    for m in range(8):
+                        b_count_4[T.Ramp(m * 16, 1, 16)] = T.Select(x_52[T.Ramp(m * 16, 1, 16)] != 0, T.masked_load("int32x16", p_counts, T.Ramp(x_49 + T.Cast("int64", x_1) + m * 16, 1, 16), x_52[T.Ramp(m * 16, 1, 16)] != 0), T.Broadcast(0, 16))
+                    x_53: T.let = i_block + 5
+                    x_59: T.let = (x_57 + T.Cast("int64", x_53)) * T.Cast("int64", C)
+                    x_61: T.let = x_53 < n_blocks
+                    # x_62 = and [128]
+                    for m in range(8):
+                        x_62[T.Ramp(m * 16, 1, 16)] = T.Select((x_2[T.Ramp(m * 16, 1, 16)] != 0) & T.Broadcast(x_61, 16), T.Broadcast(1, 16), T.Broadcast(0, 16))
+                    # b_count_5 = load [128]
+                    for m in range(8):
+                        b_count_5[T.Ramp(m * 16, 1, 16)] = T.Select(x_62[T.Ramp(m * 16, 1, 16)] != 0, T.masked_load("int32x16", p_counts, T.Ramp(x_59 + T.Cast("int64", x_1) + m * 16, 1, 16), x_62[T.Ramp(m * 16, 1, 16)] != 0), T.Broadcast(0, 16))
+                    x_63: T.let = i_block + 6
+                    x_69: T.let = (x_67 + T.Cast("int64", x_63)) * T.Cast("int64", C)
+                    x_71: T.let = x_63 < n_blocks
+                    # x_72 = and [128]
+                    for m in range(8):
+                        x_72[T.Ramp(m * 16, 1, 16)] = T.Select((x_2[T.Ramp(m * 16, 1, 16)] != 0) & T.Broadcast(x_71, 16), T.Broadcast(1, 16), T.Broadcast(0, 16))
+                    # b_count_6 = load [128]
+                    for m in range(8):
+                        b_count_6[T.Ramp(m * 16, 1, 16)] = T.Select(x_72[T.Ramp(m * 16, 1, 16)] != 0, T.masked_load("int32x16", p_counts, T.Ramp(x_69 + T.Cast("int64", x_1) + m * 16, 1, 16), x_72[T.Ramp(m * 16, 1, 16)] != 0), T.Broadcast(0, 16))
+                    x_73: T.let = i_block + 7
+                    x_79: T.let = (x_77 + T.Cast("int64", x_73)) * T.Cast("int64", C)
+                    x_81: T.let = x_73 < n_blocks
+                    # x_82 = and [128]
+                    for m in range(8):
+                        x_82[T.Ramp(m * 16, 1, 16)] = T.Select((x_2[T.Ramp(m * 16, 1, 16)] != 0) & T.Broadcast(x_81, 16), T.Broadcast(1, 16), T.Broadcast(0, 16))
+                    # b_count_7 = load [128]
+                    for m in range(8):
+                        b_count_7[T.Ramp(m * 16, 1, 16)] = T.Select(x_82[T.Ramp(m * 16, 1, 16)] != 0, T.masked_load("int32x16", p_counts, T.Ramp(x_79 + T.Cast("int64", x_1) + m * 16, 1, 16), x_82[T.Ramp(m * 16, 1, 16)] != 0), T.Broadcast(0, 16))
+                    for m in range(8):
+                        T.masked_store(p_counts, b_sum_1[T.Ramp(m * 16, 1, 16)], T.Ramp(x_9 + T.Cast("int64", x_1) + m * 16, 1, 16), x_12[T.Ramp(m * 16, 1, 16)] != 0)
+                    for m in range(8):
+                        x_83: T.let = b_sum_1[T.Ramp(m * 16, 1, 16)] + b_count[T.Ramp(m * 16, 1, 16)]
+                        T.masked_store(p_counts, x_83, T.Ramp(x_19 + T.Cast("int64", x_1) + m * 16, 1, 16), x_22[T.Ramp(m * 16, 1, 16)] != 0)
+                    for m in range(8):
+                        x_84: T.let = b_sum_1[T.Ramp(m * 16, 1, 16)] + b_count[T.Ramp(m * 16, 1, 16)] + b_count_1[T.Ramp(m * 16, 1, 16)]
+                        T.masked_store(p_counts, x_84, T.Ramp(x_29 + T.Cast("int64", x_1) + m * 16, 1, 16), x_32[T.Ramp(m * 16, 1, 16)] != 0)
+                    for m in range(8):
+                        x_85: T.let = b_sum_1[T.Ramp(m * 16, 1, 16)] + b_count[T.Ramp(m * 16, 1, 16)] + b_count_1[T.Ramp(m * 16, 1, 16)] + b_count_2[T.Ramp(m * 16, 1, 16)]
+                        T.masked_store(p_counts, x_85, T.Ramp(x_39 + T.Cast("int64", x_1) + m * 16, 1, 16), x_42[T.Ramp(m * 16, 1, 16)] != 0)
+                    for m in range(8):
+                        x_86: T.let = b_sum_1[T.Ramp(m * 16, 1, 16)] + b_count[T.Ramp(m * 16, 1, 16)] + b_count_1[T.Ramp(m * 16, 1, 16)] + b_count_2[T.Ramp(m * 16, 1, 16)] + b_count_3[T.Ramp(m * 16, 1, 16)]
+                        T.masked_store(p_counts, x_86, T.Ramp(x_49 + T.Cast("int64", x_1) + m * 16, 1, 16), x_52[T.Ramp(m * 16, 1, 16)] != 0)
+                    for m in range(8):
+                        x_87: T.let = b_sum_1[T.Ramp(m * 16, 1, 16)] + b_count[T.Ramp(m * 16, 1, 16)] + b_count_1[T.Ramp(m * 16, 1, 16)] + b_count_2[T.Ramp(m * 16, 1, 16)] + b_count_3[T.Ramp(m * 16, 1, 16)] + b_count_4[T.Ramp(m * 16, 1, 16)]
+                        T.masked_store(p_counts, x_87, T.Ramp(x_59 + T.Cast("int64", x_1) + m * 16, 1, 16), x_62[T.Ramp(m * 16, 1, 16)] != 0)
+                    for m in range(8):
+                        x_88: T.let = b_sum_1[T.Ramp(m * 16, 1, 16)] + b_count[T.Ramp(m * 16, 1, 16)] + b_count_1[T.Ramp(m * 16, 1, 16)] + b_count_2[T.Ramp(m * 16, 1, 16)] + b_count_3[T.Ramp(m * 16, 1, 16)] + b_count_4[T.Ramp(m * 16, 1, 16)] + b_count_5[T.Ramp(m * 16, 1, 16)]
+                        T.masked_store(p_counts, x_88, T.Ramp(x_69 + T.Cast("int64", x_1) + m * 16, 1, 16), x_72[T.Ramp(m * 16, 1, 16)] != 0)
+                    for m in range(8):
+                        x_89: T.let = b_sum_1[T.Ramp(m * 16, 1, 16)] + b_count[T.Ramp(m * 16, 1, 16)] + b_count_1[T.Ramp(m * 16, 1, 16)] + b_count_2[T.Ramp(m * 16, 1, 16)] + b_count_3[T.Ramp(m * 16, 1, 16)] + b_count_4[T.Ramp(m * 16, 1, 16)] + b_count_5[T.Ramp(m * 16, 1, 16)] + b_count_6[T.Ramp(m * 16, 1, 16)]
+                        T.masked_store(p_counts, x_89, T.Ramp(x_79 + T.Cast("int64", x_1) + m * 16, 1, 16), x_82[T.Ramp(m * 16, 1, 16)] != 0)
+                    # b_sum_1 = add [128]
+                    for m in range(8):
+                        x_89_1: T.let = b_sum_1[T.Ramp(m * 16, 1, 16)] + b_count[T.Ramp(m * 16, 1, 16)] + b_count_1[T.Ramp(m * 16, 1, 16)] + b_count_2[T.Ramp(m * 16, 1, 16)] + b_count_3[T.Ramp(m * 16, 1, 16)] + b_count_4[T.Ramp(m * 16, 1, 16)] + b_count_5[T.Ramp(m * 16, 1, 16)] + b_count_6[T.Ramp(m * 16, 1, 16)]
+                        b_sum_1[T.Ramp(m * 16, 1, 16)] = x_89_1 + b_count_7[T.Ramp(m * 16, 1, 16)]
+                x_94: T.let = T.Cast("int64", i_batch) * T.Cast("int64", C)
+                for m in range(8):
+                    T.masked_store(p_totals, b_sum_1[T.Ramp(m * 16, 1, 16)], T.Ramp(x_94 + T.Cast("int64", x_1) + m * 16, 1, 16), x_2[T.Ramp(m * 16, 1, 16)] != 0)
 
     @T.prim_func
     def chunk_offsets(
@@ -160,7 +276,7 @@ class Module:
         p_order = T.match_buffer(order_ptr, (n_order,), "int32", align=4)
         for tid in T.parallel(2):
             b_chosen = T.alloc_buffer((16,), "int32", scope="global")
-            x_25 = T.alloc_buffer((16,), "int32", scope="global")
+            x_27 = T.alloc_buffer((16,), "int32", scope="global")
             b_done = T.alloc_buffer((16,), "int32", scope="global")
             b_twins = T.alloc_buffer((16,), "int32", scope="global")
             for j in range((grid_0 * grid_1 * grid_2 - tid + 1) // 2):
@@ -179,23 +295,23 @@ class Module:
                     x_23: T.let = (x_19 + T.Cast("int64", i_row)) * 16
                     # b_chosen = load [16]
                     b_chosen[T.Ramp(0, 1, 16)] = p_indices[T.Ramp(x_23, 1, 16)]
-                    # x_25 = ge [16]
-                    x_25[T.Ramp(0, 1, 16)] = T.Select(b_chosen[T.Ramp(0, 1, 16)] >= 0, T.Broadcast(1, 16), T.Broadcast(0, 16))
+                    x_25: T.let = i_row * 16
+                    # x_27 = ge [16]
+                    x_27[T.Ramp(0, 1, 16)] = T.Select(b_chosen[T.Ramp(0, 1, 16)] >= 0, T.Broadcast(1, 16), T.Broadcast(0, 16))
                     # b_done = load [16]
                     for m in range(16):
-                        b_done[m] = T.if_then_else(x_25[m] != 0, p_counts[x_5 + T.Cast("int64", b_chosen[m])], 0)
-                    # b_twins = sum of x_31 along axis 1
+                        b_done[m] = T.if_then_else(x_27[m] != 0, p_counts[x_5 + T.Cast("int64", b_chosen[m])], 0)
+                    # b_twins = sum of x_33 along axis 1
                     for m in range(16):
-                        x_31: T.let = T.Select((b_chosen[m] == b_chosen[T.Ramp(0, 1, 16)]) & (T.Ramp(0, 1, 16) < m), T.Broadcast(1, 16), T.Broadcast(0, 16))
-                        lanes: T.let = x_31
+                        x_33: T.let = T.Select((b_chosen[m] == b_chosen[T.Ramp(0, 1, 16)]) & (T.Ramp(0, 1, 16) < m), T.Broadcast(1, 16), T.Broadcast(0, 16))
+                        lanes: T.let = x_33
                         sum_8: T.let = T.vectorlow("int32x8", lanes) + T.vectorhigh("int32x8", lanes)
                         sum_4: T.let = T.vectorlow("int32x4", sum_8) + T.vectorhigh("int32x4", sum_8)
                         sum_2: T.let = T.vectorlow("int32x2", sum_4) + T.vectorhigh("int32x2", sum_4)
                         b_twins[m] = T.Shuffle([sum_2], [0]) + T.Shuffle([sum_2], [1])
-                    x_35: T.let = i_row * 16
                     for m in range(16):
-                        if x_25[m] != 0:
-                            p_order[x_15 + T.Cast("int64", T.if_then_else(x_25[m] != 0, p_offsets[x_10 + T.Cast("int64", b_chosen[m])], 0)) + T.Cast("int64", b_done[m]) + T.Cast("int64", b_twins[m])] = x_35 + m
+                        if x_27[m] != 0:
+                            p_order[x_15 + T.Cast("int64", T.if_then_else(x_27[m] != 0, p_offsets[x_10 + T.Cast("int64", b_chosen[m])], 0)) + T.Cast("int64", b_done[m]) + T.Cast("int64", b_twins[m])] = x_25 + m
                     for m in range(16):
-                        if x_25[m] != 0:
+                        if x_27[m] != 0:
                             p_counts[x_5 + T.Cast("int64", b_chosen[m])] = p_counts[x_5 + T.Cast("int64", b_chosen[m])] + 1
