@@ -36,9 +36,20 @@ SLICE = 64
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 1e-2}
 
 
-def contestants(case: Case, who: str = OURS, backend: Backend = "auto") -> list[Contestant]:
-    """The public calls of one back end, for the parts that the row's suite measures."""
-    makers: dict[str, tuple[Callable[[Case, Backend], Built], Callable[[], work.Work]]] = {
+@dataclass(frozen=True)
+class How:
+    """The options of a call that change how it is computed, and not what."""
+
+    backend: Backend = "auto"
+    deterministic: bool = False
+
+
+AUTO = How()
+
+
+def contestants(case: Case, who: str = OURS, how: How = AUTO) -> list[Contestant]:
+    """The public calls, for the parts that the row's suite measures."""
+    makers: dict[str, tuple[Callable[[Case, How], Built], Callable[[], work.Work]]] = {
         "forward": (_forward, lambda: work.attention(case, work.FORWARD_PRODUCTS)),
         "backward": (_backward, lambda: work.attention(case, work.BACKWARD_PRODUCTS)),
         "retrieve": (_retrieve, lambda: work.retrieval(case)),
@@ -47,16 +58,21 @@ def contestants(case: Case, who: str = OURS, backend: Backend = "auto") -> list[
         "decode": (_decode, lambda: work.total(case)),
     }
     return [
-        Contestant(who, part, functools.partial(makers[part][0], case, backend), makers[part][1]())
+        Contestant(who, part, functools.partial(makers[part][0], case, how), makers[part][1]())
         for part in parts_of(case)
     ]
 
 
-def attend(case: Case, backend: Backend = "auto") -> Tensor:
+def attend(case: Case, how: How = AUTO) -> Tensor:
     """Attention to the row's selection, [B,L,Hq,D]."""
-    selection = Selection(case["indices"], case["weights"])
     return chunk_attention(
-        case["q"], case["k"], case["v"], selection, chunk_size=case.shape.S, backend=backend
+        case["q"],
+        case["k"],
+        case["v"],
+        Selection(case["indices"], case["weights"]),
+        chunk_size=case.shape.S,
+        deterministic=how.deterministic,
+        backend=how.backend,
     )
 
 
@@ -65,7 +81,7 @@ def attention_inputs(case: Case) -> tuple[Tensor, ...]:
     return case["q"], case["k"], case["v"], case["weights"]
 
 
-def choose(case: Case, backend: Backend = "auto") -> Selection:
+def choose(case: Case, how: How = AUTO) -> Selection:
     """Retrieval for every token of the row."""
     shape = case.shape
     return retrieve(
@@ -76,29 +92,30 @@ def choose(case: Case, backend: Backend = "auto") -> Selection:
         kv_heads=shape.H,
         weight_heads=weight_heads(shape),
         q_offset=case.q_offset,
-        backend=backend,
+        deterministic=how.deterministic,
+        backend=how.backend,
     )
 
 
-def _forward(case: Case, backend: Backend) -> Built:
-    return Built(without_gradients(lambda: attend(case, backend)))
+def _forward(case: Case, how: How) -> Built:
+    return Built(without_gradients(lambda: attend(case, how)))
 
 
-def _backward(case: Case, backend: Backend) -> Built:
-    return Built(gradients(attend(case, backend), attention_inputs(case), case["d_out"]))
+def _backward(case: Case, how: How) -> Built:
+    return Built(gradients(attend(case, how), attention_inputs(case), case["d_out"]))
 
 
-def _retrieve(case: Case, backend: Backend) -> Built:
-    return Built(without_gradients(lambda: choose(case, backend)))
+def _retrieve(case: Case, how: How) -> Built:
+    return Built(without_gradients(lambda: choose(case, how)))
 
 
-def _retrieve_backward(case: Case, backend: Backend) -> Built:
-    weights = choose(case, backend).weights
+def _retrieve_backward(case: Case, how: How) -> Built:
+    weights = choose(case, how).weights
     assert weights is not None
     return Built(gradients(weights, (case["q_slc"], case["landmarks"]), case["d_weights"]))
 
 
-def _total(case: Case, backend: Backend) -> Built:
+def _total(case: Case, how: How) -> Built:
     shape = case.shape
     inputs = tuple(case[name] for name in ("q", "k", "v", "q_slc", "landmarks"))
 
@@ -109,7 +126,8 @@ def _total(case: Case, backend: Backend) -> Built:
             top_k=shape.K,
             weight_heads=weight_heads(shape),
             q_offset=case.q_offset,
-            backend=backend,
+            deterministic=how.deterministic,
+            backend=how.backend,
         )
         assert isinstance(out, Tensor)
         return out
@@ -137,9 +155,9 @@ def _lengths(case: Case) -> Tensor:
     return torch.full((case.shape.B,), case.shape.Lkv, dtype=torch.int32, device=case.device)
 
 
-def _decode(case: Case, backend: Backend) -> Built:
+def _decode(case: Case, how: How) -> Built:
     kv_len = _lengths(case)
-    return Built(without_gradients(lambda: decode(case, kv_len, backend)))
+    return Built(without_gradients(lambda: decode(case, kv_len, how.backend)))
 
 
 @dataclass(frozen=True)

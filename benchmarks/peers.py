@@ -177,7 +177,8 @@ def _reference(case: Case) -> list[Contestant]:
     """The interpreter's calls, which refuse rows that would take it minutes."""
     shape = case.shape
     size = shape.B * shape.L * shape.Hq * shape.K * shape.S * shape.D
-    found = [c for c in ours.contestants(case, "reference", "reference") if c.part not in WHOLE]
+    made = ours.contestants(case, "reference", ours.How("reference"))
+    found = [c for c in made if c.part not in WHOLE]
     if size <= REFERENCE_LIMIT:
         return found
 
@@ -185,6 +186,11 @@ def _reference(case: Case) -> list[Contestant]:
         raise CannotRun("the interpreter is measured at small sizes only")
 
     return [Contestant(c.who, c.part, refuse, c.work) for c in found]
+
+
+def _deterministic(case: Case) -> list[Contestant]:
+    found = ours.contestants(case, "deterministic", ours.How(deterministic=True))
+    return [c for c in found if c.part in ("backward", "retrieve_backward", "total")]
 
 
 PEERS: dict[str, Peer] = {
@@ -211,6 +217,11 @@ PEERS: dict[str, Peer] = {
             "torch",
             "the same retrieval by torch einsum, topk and softmax; holds L x C scores",
             _torch_retrieval,
+        ),
+        Peer(
+            "deterministic",
+            "this project's kernels without atomic adds: gradients are equal bit by bit",
+            _deterministic,
         ),
         Peer("reference", "the same operator, run by this project's interpreter", _reference),
     )

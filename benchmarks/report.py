@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsa_compiler.benchmarks.contest import OURS
+from hsa_compiler.benchmarks.neighbours import gaps
 from hsa_compiler.benchmarks.results import Measurement, Result, RowResult
 from hsa_compiler.errors import HSAError
 
@@ -115,6 +116,20 @@ def failures_table(result: Result) -> list[dict[str, Any]]:
         {"row": row.name, "who": failure.who, "part": failure.part, "reason": failure.reason}
         for row in result.rows
         for failure in row.failures
+    ]
+
+
+def gaps_table(result: Result) -> list[dict[str, Any]]:
+    """One line per row and part that falls far behind a neighbour."""
+    return [
+        {
+            "row": gap.row,
+            "part": gap.part,
+            "roofline": f"{100 * gap.share:.0f} %",
+            "neighbour": f"{gap.neighbour}: {100 * gap.neighbour_share:.0f} %",
+            "ratio": f"{gap.ratio:.2f}",
+        }
+        for gap in gaps(result)
     ]
 
 

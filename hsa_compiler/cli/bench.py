@@ -49,7 +49,7 @@ def bench(
         str,
         typer.Option(
             help="Whom to compare with: all, none, or some of cudnn, flash2, flex, torch, "
-            "reference, separated by commas."
+            "deterministic, reference, separated by commas."
         ),
     ] = "all",
     peer: Annotated[
@@ -172,6 +172,9 @@ def print_result(result: Result) -> None:
     failures = report.failures_table(result)
     if failures:
         print_table("Not measured", failures, False)
+    behind = report.gaps_table(result)
+    if behind:
+        print_table("Far behind a neighbouring shape", behind, False)
     for name, label in result.peers.items():
         typer.echo(f"{name}: {label}")
     for note in result.notes:
