@@ -1,5 +1,6 @@
-"""What a row is compared with: dense attention, FlexAttention, retrieval in plain torch, and the
-interpreter. Every label says what is computed, since only the last two compute the same thing.
+"""What a row is compared with: dense attention, FlexAttention, the operator and its retrieval in
+plain torch, and the interpreter. Every label says what is computed, since dense attention and
+FlexAttention compute something else.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from hsa_compiler.benchmarks import flex, ours, work
+from hsa_compiler.benchmarks import chunk_major, flex, ours, work
 from hsa_compiler.benchmarks.case import Case
 from hsa_compiler.benchmarks.contest import (
     WHOLE,
@@ -131,6 +132,19 @@ class _Once(Generic[T]):
         return self._value[0]
 
 
+def _chunk_major(case: Case) -> list[Contestant]:
+    return _attention(
+        "chunk_major", _build_chunk_major, case, lambda products: work.attention(case, products)
+    )
+
+
+def _build_chunk_major(case: Case, part: str) -> Built:
+    made = chunk_major.tuned(case, backward=part == "backward")
+    if part == "forward":
+        return Built(without_gradients(made.attend), made.note)
+    return Built(gradients(made.attend(), ours.attention_inputs(case), case["d_out"]), made.note)
+
+
 def _torch_retrieval(case: Case) -> list[Contestant]:
     builds = {"retrieve": _build_torch_retrieve, "retrieve_backward": _build_torch_backward}
     return [
@@ -212,6 +226,12 @@ PEERS: dict[str, Peer] = {
             "approximate work: one joint softmax and no weights, where HSA has a softmax per "
             "chunk and learned weights",
             _flex,
+        ),
+        Peer(
+            "chunk_major",
+            "the same attention in PyTorch, chunk by chunk with batched products; its lists are "
+            "built beforehand",
+            _chunk_major,
         ),
         Peer(
             "torch",

@@ -48,8 +48,8 @@ def bench(
     peers: Annotated[
         str,
         typer.Option(
-            help="Whom to compare with: all, none, or some of cudnn, flash2, flex, torch, "
-            "deterministic, reference, separated by commas."
+            help="Whom to compare with: all, none, or some of cudnn, flash2, flex, chunk_major, "
+            "torch, deterministic, reference, separated by commas."
         ),
     ] = "all",
     peer: Annotated[
