@@ -116,8 +116,20 @@ def lower_kernel(problem: Problem, schedule: Schedule, target: Target) -> TilePr
 
 def generate_source(problem: Problem, schedule: Schedule, target: Target) -> str:
     """The source text that `compile_kernel` would build."""
-    printer = import_module(_backend(target)[0])
-    return str(printer.generate(lower_kernel(problem, schedule, target), schedule, target))
+    return print_source(lower_kernel(problem, schedule, target), schedule, target)
+
+
+def print_source(tile: TileProgram, schedule: Schedule, target: Target) -> str:
+    """The source text of a tile program."""
+    return str(import_module(_backend(target)[0]).generate(tile, schedule, target))
+
+
+def store_source(problem: Problem, schedule: Schedule, target: Target, source: str) -> Path:
+    """The file in the kernel cache that holds generated source."""
+    package = _backend(target)[2]
+    program = f"{problem.group.program.text()}{problem.dims}{source}"
+    key = cache_key(program, schedule, target, f"{package} {_version(package)}")
+    return default_cache().store(problem.kind, key, source)
 
 
 @lru_cache(maxsize=4096)
@@ -127,13 +139,9 @@ def compile_kernel(problem: Problem, schedule: Schedule, target: Target) -> Comp
     Raises `IllegalSchedule` (the schedule cannot run), `BackendError` (the back end is missing or
     failed). Triton defers its own compilation to the first launch.
     """
-    printer_name, builder_name, package = _backend(target)
     tile = lower_kernel(problem, schedule, target)
-    source = str(import_module(printer_name).generate(tile, schedule, target))
-    program = f"{problem.group.program.text()}{problem.dims}{source}"
-    key = cache_key(program, schedule, target, f"{package} {_version(package)}")
-    path = default_cache().store(problem.kind, key, source)
-    launches = import_module(builder_name).load(path, tile, schedule, target)
+    path = store_source(problem, schedule, target, print_source(tile, schedule, target))
+    launches = import_module(_backend(target)[1]).load(path, tile, schedule, target)
     return CompiledKernel(problem, schedule, target, tile, (path,), tuple(launches))
 
 
