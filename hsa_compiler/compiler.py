@@ -116,8 +116,20 @@ def lower_kernel(problem: Problem, schedule: Schedule, target: Target) -> TilePr
 
 def generate_source(problem: Problem, schedule: Schedule, target: Target) -> str:
     """The source text that `compile_kernel` would build."""
-    printer = import_module(_backend(target)[0])
-    return str(printer.generate(lower_kernel(problem, schedule, target), schedule, target))
+    return print_source(lower_kernel(problem, schedule, target), schedule, target)
+
+
+def print_source(tile: TileProgram, schedule: Schedule, target: Target) -> str:
+    """The source text of a tile program."""
+    return str(import_module(_backend(target)[0]).generate(tile, schedule, target))
+
+
+def store_source(problem: Problem, schedule: Schedule, target: Target, source: str) -> Path:
+    """The file in the kernel cache that holds generated source."""
+    package = _backend(target)[2]
+    program = f"{problem.group.program.text()}{problem.dims}{source}"
+    key = cache_key(program, schedule, target, f"{package} {_version(package)}")
+    return default_cache().store(problem.kind, key, source)
 
 
 @lru_cache(maxsize=4096)
@@ -127,7 +139,8 @@ def compile_kernel(problem: Problem, schedule: Schedule, target: Target) -> Comp
     Raises `IllegalSchedule` (the schedule cannot run), `BackendError` (the back end is missing or
     failed). Triton defers its own compilation to the first launch.
     """
-    tile, path = _stored(problem, schedule, target)
+    tile = lower_kernel(problem, schedule, target)
+    path = store_source(problem, schedule, target, print_source(tile, schedule, target))
     launches = import_module(_backend(target)[1]).load(path, tile, schedule, target)
     return CompiledKernel(problem, schedule, target, tile, (path,), tuple(launches))
 
@@ -138,18 +151,9 @@ def build_ahead(problem: Problem, schedule: Schedule, target: Target) -> None:
     Needs no device: another process may do it for the one that launches. Raises like
     `compile_kernel`.
     """
-    tile, path = _stored(problem, schedule, target)
-    import_module(_backend(target)[1]).compile_ahead(path, tile, schedule, target)
-
-
-def _stored(problem: Problem, schedule: Schedule, target: Target) -> tuple[TileProgram, Path]:
-    """The lowered kernel, and the file of its source."""
-    printer_name, _, package = _backend(target)
     tile = lower_kernel(problem, schedule, target)
-    source = str(import_module(printer_name).generate(tile, schedule, target))
-    program = f"{problem.group.program.text()}{problem.dims}{source}"
-    key = cache_key(program, schedule, target, f"{package} {_version(package)}")
-    return tile, default_cache().store(problem.kind, key, source)
+    path = store_source(problem, schedule, target, print_source(tile, schedule, target))
+    import_module(_backend(target)[1]).compile_ahead(path, tile, schedule, target)
 
 
 def _backend(target: Target) -> tuple[str, str, str]:

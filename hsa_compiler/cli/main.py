@@ -55,6 +55,12 @@ COMMANDS = (
         "Print a program at any stage of the compiler, down to the generated source.",
     ),
     Command(
+        "export",
+        "hsa_compiler.cli.export",
+        "export",
+        "Compile the kernels ahead of time into a folder that runs without this package.",
+    ),
+    Command(
         "doctor",
         "hsa_compiler.cli.doctor",
         "doctor",

@@ -23,9 +23,9 @@ from hsa_compiler.tile.ir import Descriptor, Kernel, TileProgram
 
 log = logging.getLogger(__name__)
 
-#: Where the copy engine finds the start of a tensor: at multiples of so many bytes. Triton compiles
-#: one kernel for tensors that start there, and others for those that do not.
-_ALIGNMENT = 16
+#: Bytes that the addresses of tensors are multiples of: where the copy engine finds the start of
+#: one, and what kernels are compiled for. Triton compiles others for tensors that start elsewhere.
+POINTER_ALIGNMENT = 16
 _I32_END = 2**31
 _SIGNATURE = {"fp32": "*fp32", "bf16": "*bf16", "fp16": "*fp16", "i32": "*i32", "i64": "*i64"}
 
@@ -66,7 +66,7 @@ class TritonLaunch:
         """Launch over `grid`; tensors by pointer name, scalars by name."""
         args: list[Any] = [tensors[pointer.name] for pointer in self.kernel.pointers]
         device = args[0].get_device()
-        usual = all(x.data_ptr() % _ALIGNMENT == 0 for x in args)
+        usual = all(x.data_ptr() % POINTER_ALIGNMENT == 0 for x in args)
         args += [_describe(d, tensors[d.name]) for d in self.kernel.descriptors]
         sizes = [scalars[scalar.name] for scalar in self.kernel.scalars]
         args += sizes
@@ -81,23 +81,26 @@ class TritonLaunch:
 
     def _first(self, grid: tuple[int, ...], args: list[Any]) -> Any:
         """Launch through Triton, which compiles where it has to; the compiled kernel."""
-        triton = import_triton()
         try:
             return self.function[grid](*args, **self.options)
-        except triton.runtime.errors.OutOfResources as error:
-            raise IllegalSchedule(_resource(error), f"{self.kernel.name}: {error}") from error
-        except triton.runtime.errors.PTXASError as error:
-            # Its message goes on with the whole assembly.
-            found = re.search(r"^ptxas .*$", str(error), re.MULTILINE)
-            reason = found.group() if found else str(error).splitlines()[0]
-            raise IllegalSchedule("ptxas", f"{self.kernel.name}: {reason}") from error
-        except RuntimeError as error:
-            # A pass of Triton that gives up prints its reason and leaves no more than this.
-            if "PassManager::run failed" not in str(error):
-                raise
-            raise IllegalSchedule(
-                "triton", f"{self.kernel.name}: a pass of Triton failed"
-            ) from error
+        except Exception as error:
+            _raise_refusal(self.kernel.name, error)
+            raise
+
+
+def _raise_refusal(name: str, error: Exception) -> None:
+    """Raise `IllegalSchedule` where Triton's error says that a schedule does not fit the GPU."""
+    errors = import_triton().runtime.errors
+    if isinstance(error, errors.OutOfResources):
+        raise IllegalSchedule(_resource(error), f"{name}: {error}") from error
+    if isinstance(error, errors.PTXASError):
+        # Its message goes on with the whole assembly.
+        found = re.search(r"^ptxas .*$", str(error), re.MULTILINE)
+        reason = found.group() if found else str(error).splitlines()[0]
+        raise IllegalSchedule("ptxas", f"{name}: {reason}") from error
+    # A pass of Triton that gives up prints its reason and leaves no more than this.
+    if isinstance(error, RuntimeError) and "PassManager::run failed" in str(error):
+        raise IllegalSchedule("triton", f"{name}: a pass of Triton failed") from error
 
 
 def load(
@@ -118,14 +121,22 @@ def load(
     )
 
 
+def signature(kernel: Kernel) -> dict[str, str]:
+    """The parameters of a generated kernel in order, with Triton's names of their types."""
+    types = {f"p_{p.name}": _SIGNATURE[p.dtype] for p in kernel.pointers}
+    for d in kernel.descriptors:
+        types[f"t_{d.name}"] = f"tensordesc<{d.tensor.dtype}{list(d.block)}>"
+    return types | {scalar.name: "i32" for scalar in kernel.scalars}
+
+
 def compile_ahead(
     path: Path, program: TileProgram, schedule: Schedule, target: Target
 ) -> list[Any]:
     """Compile every kernel for `target` (``"sm_90"``) without running it.
 
     Returns Triton's compiled kernels: ``.asm["cubin"]``, ``.metadata.shared``. Works on a machine
-    without a GPU, in a process that does not interpret. Raises `IllegalSchedule` when the
-    schedule needs more shared memory than `limit` of the architecture.
+    without a GPU, in a process that does not interpret. Raises `IllegalSchedule` where Triton or
+    its assembler refuses the schedule.
     """
     triton = import_triton()
     from triton.backends.compiler import GPUTarget
@@ -136,14 +147,16 @@ def compile_ahead(
     options = _options(program, schedule, target)
     compiled = []
     for kernel in program.kernels:
-        signature = {f"p_{p.name}": _SIGNATURE[p.dtype] for p in kernel.pointers}
-        for d in kernel.descriptors:
-            signature[f"t_{d.name}"] = f"tensordesc<{d.tensor.dtype}{list(d.block)}>"
-        signature |= {scalar.name: "i32" for scalar in kernel.scalars}
         # Tensors are 16-byte aligned, as at run time.
-        attrs = {(i,): [["tt.divisibility", 16]] for i in range(len(kernel.pointers))}
-        source = ASTSource(getattr(module, kernel.name), signature, {}, attrs)
-        compiled.append(triton.compile(source, target=gpu, options=options))
+        attrs = {
+            (i,): [["tt.divisibility", POINTER_ALIGNMENT]] for i in range(len(kernel.pointers))
+        }
+        source = ASTSource(getattr(module, kernel.name), signature(kernel), {}, attrs)
+        try:
+            compiled.append(triton.compile(source, target=gpu, options=options))
+        except Exception as error:
+            _raise_refusal(kernel.name, error)
+            raise
     return compiled
 
 
@@ -156,7 +169,7 @@ def _describe(descriptor: Descriptor, tensor: torch.Tensor) -> Any:
     if tensor.numel() == 0:
         # There is no address to describe, and nothing will be read.
         tensor = tensor.new_zeros(axes)
-    if tensor.data_ptr() % _ALIGNMENT:
+    if tensor.data_ptr() % POINTER_ALIGNMENT:
         _note_copy(descriptor.name)
         tensor = tensor.clone(memory_format=torch.contiguous_format)
     array = tensor.view(-1, *axes)
@@ -169,7 +182,7 @@ def _note_copy(name: str) -> None:
         "%s starts at an address that is no multiple of %d bytes, as tensor descriptors need: it "
         "is copied at every launch",
         name,
-        _ALIGNMENT,
+        POINTER_ALIGNMENT,
     )
 
 

@@ -9,7 +9,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,33 @@ def load(
 
 
 def _compile(tvm: Any, path: Path, text: str, target: Target) -> Any:
+    with building(str(path), target):
+        return compile_module(tvm, parse(tvm, text), target)
+
+
+@contextmanager
+def building(what: str, target: Target) -> Iterator[None]:
+    """TVM raises many kinds of errors; all of them mean that `what` does not build."""
     try:
-        module = tvm.script.from_source(text[text.index(MODULE_START) :])
-        llvm = tvm.target.Target({"kind": "llvm", "mcpu": target.arch})
-        return tvm.compile(module, target=llvm, tir_pipeline=_PIPELINE).mod
-    except Exception as error:  # TVM raises many kinds; all mean that the file does not build
-        raise BackendError(f"TVM could not build {path} for {target}: {error}") from error
+        yield
+    except Exception as error:
+        raise BackendError(f"TVM could not build {what} for {target}: {error}") from error
+
+
+def parse(tvm: Any, text: str) -> Any:
+    """The IRModule in a generated file."""
+    return tvm.script.from_source(text[text.index(MODULE_START) :])
+
+
+def compile_module(tvm: Any, module: Any, target: Target) -> Any:
+    """A runtime module from an IRModule, optimised for the target's CPU."""
+    llvm = tvm.target.Target({"kind": "llvm", "mcpu": target.arch})
+    return tvm.compile(module, target=llvm, tir_pipeline=_PIPELINE).mod
+
+
+def c_compiler() -> str | None:
+    """The C compiler that links, if there is one."""
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
 # -- compiled kernels, kept beside their source -------------------------------------------------
@@ -132,7 +154,7 @@ def _load_library(tvm: Any, library: Path) -> Any:
 def _keep_library(module: Any, library: Path) -> None:
     """Link a compiled module, where there is a C compiler to link with: reading it back takes
     milliseconds. Without one, or in a folder that cannot be written, every process compiles."""
-    linker = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    linker = c_compiler()
     if linker is None:
         return
     try:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hsa_compiler.compiler import CompiledKernel
 
 log = logging.getLogger("hsa_compiler.runtime")
+Built = TypeVar("Built")
 
 #: What each back end is called on PyPI.
 PACKAGES = {"triton": ("triton", "triton"), "tvm": ("tvm", "apache-tvm")}
@@ -73,16 +74,37 @@ def _compile(
     """The first of `schedules` that compiles, removed from the list together with those before."""
     from hsa_compiler.compiler import compile_kernel
 
+    return first_that_fits(
+        problem, target, schedules, error, lambda s: compile_kernel(problem, s, target)
+    )
+
+
+def first_that_fits(
+    problem: Problem,
+    target: Target,
+    schedules: list[Schedule],
+    error: IllegalSchedule,
+    build: Callable[[Schedule], Built],
+) -> tuple[Built, Choice]:
+    """What `build` makes of the first of `schedules` that it does not refuse.
+
+    Args:
+        schedules: candidates, best first; those that were tried are removed.
+        error: why the schedule that was chosen first does not fit.
+
+    Raises:
+        BackendError: when all of them raise `IllegalSchedule`.
+    """
     while schedules:
         schedule = schedules.pop(0)
         log.warning("%s: %s; using the schedule %s instead", problem.kind, error, schedule)
         try:
-            kernel = compile_kernel(problem, schedule, target)
+            built = build(schedule)
         except IllegalSchedule as next_error:
             error = next_error
             continue
         reason = f"the chosen one does not fit: {error}"
-        return kernel, Choice(schedule, "generic", None, float("inf"), reason)
+        return built, Choice(schedule, "generic", None, float("inf"), reason)
     raise BackendError(
         f"no schedule of {problem.kind} fits {target} for {dict(problem.dims)}; the last one "
         f"failed with {error}"
@@ -139,19 +161,30 @@ def select_schedule(
 ) -> tuple[Problem, Target, Choice]:
     """What `dispatch` would compile, without compiling it."""
     target = target_of(resolve_backend(backend, device), device)
-    problem = Problem.of(group, dims)
-    names = group.program.dim_names()
-    sizes = {name: dims[name] for name in DYNAMIC_DIMS if name in names}
     row = hardware.detect("cpu" if target.arch == "interpret" else str(device))
+    problem = Problem.of(group, dims)
+    return problem, target, choose_schedule(problem, dims, target, row, deterministic)
+
+
+def choose_schedule(
+    problem: Problem,
+    dims: Mapping[str, int],
+    target: Target,
+    row: hardware.Hardware,
+    deterministic: bool = False,
+) -> Choice:
+    """The config store's schedule, without atomic adds where `deterministic` asks for none."""
+    names = problem.group.program.dim_names()
+    sizes = {name: dims[name] for name in DYNAMIC_DIMS if name in names}
     choice = choose(problem, sizes, target, row)
     if deterministic and choice.schedule.combine == "atomic":
-        schedule = without_atomics(group.kind, choice.schedule)
+        schedule = without_atomics(problem.kind, choice.schedule)
         if not affordable(problem, schedule, sizes, row):
             plans = cost_model.ranked(problem, sizes, row, backend=target.backend)
             schedule = next(p.schedule for p in plans if p.schedule.combine != "atomic")
         reason = f"{choice.reason}; without atomic adds, as deterministic=True asks"
         choice = replace(choice, schedule=schedule, reason=reason)
-    return problem, target, choice
+    return choice
 
 
 def dispatch(
