@@ -18,6 +18,7 @@ from hsa_compiler.schedules import space, split
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.footprint import (
     BYTES,
+    CHUNK_SUMS,
     RANKING,
     KernelShape,
     chunk_count,
@@ -289,12 +290,12 @@ def _moves(schedule: Schedule, default: Schedule) -> int:
 
 def _recomputed(shape: KernelShape, schedule: Schedule) -> float:
     """How many times more products a sub-tiled gradient computes: the softmax statistics of the
-    whole chunk (two products) come first, in the gradient of keys and values for every sub-tile.
+    whole chunk (two products) come first, in sums over a chunk's rows for every sub-tile.
     The joint softmax knows its statistics. Threshold selection scores every chunk twice."""
     if schedule.top_k == "threshold":
         return 2.0
     tiles = shape.key_tiles(schedule)
-    if tiles == 1 or shape.joint or shape.kind not in ("attend_grad_q", "attend_grad_kv"):
+    if tiles == 1 or shape.joint or shape.kind not in ("attend_grad_q", *CHUNK_SUMS):
         return 1.0
     again = 2 if shape.kind == "attend_grad_q" else 2 * tiles
     return 1.0 + again / ATTEND_PRODUCTS[shape.kind]

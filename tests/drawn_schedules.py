@@ -6,7 +6,13 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from hsa_compiler.configs import Choice, ConfigStore, default_store, set_default_store
+from hsa_compiler.configs import (
+    Choice,
+    ConfigStore,
+    FormTimes,
+    default_store,
+    set_default_store,
+)
 from hsa_compiler.schedules import space
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.problem import Problem, Target
@@ -37,7 +43,12 @@ class DrawnSchedules(ConfigStore):
         # Orders first: some have many more schedules than others.
         order = self._dice.choice(sorted({s.order for s in found}))
         schedule = self._dice.choice([s for s in found if s.order == order])
-        return Choice(schedule, "generic", None, float("inf"), f"one of {len(found)}, drawn")
+        return Choice(schedule, "drawn", None, float("inf"), f"one of {len(found)}")
+
+    def choose_form(self, forms: Mapping[str, FormTimes]) -> tuple[str, str]:
+        """Any form, or the last."""
+        names = list(forms)
+        return names[-1] if self._kind == "fused" else self._dice.choice(names), "drawn"
 
 
 @contextmanager

@@ -5,9 +5,9 @@ import triton.language as tl
 
 @triton.jit(do_not_specialize=['C', 'Lkv', 'R', 'L'])
 def attend_grad_kv(
-    p_order, p_offsets, p_q, p_k, p_v, p_d_out, p_weights, p_d_k, p_d_v, C, Lkv, R, L,
+    p_order, p_offsets, p_k, p_v, p_q, p_d_out, p_d_k, p_d_v, p_weights, C, Lkv, R, L,
 ):
-    # grid: ((C * 1), 1, B)
+    # grid: (C, 1, B)
     i_work = tl.program_id(0)
     i_head = tl.program_id(1)
     i_batch = tl.program_id(2)
