@@ -218,6 +218,8 @@ def predict(
     bound = max(times, key=lambda name: times[name])
     # The others overlap with the binding one, but never wholly.
     seconds = times[bound] + lost * (sum(times.values()) - times[bound]) + around
+    if hardware.kind != "cuda" and call.has_partials:
+        seconds += hardware.launch_seconds  # of the kernel that adds parts
     if hardware.kind != "cuda" and shape.kind in RANKING and schedule.parts:
         seconds += split.cpu_choose_seconds(call, hardware)
     if shape.kind == "attend" and schedule.parts:

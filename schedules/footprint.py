@@ -32,8 +32,8 @@ MAX_RANKED = 512
 WGMMA_ROWS = 64
 #: Bytes of a step, and pipeline depth, of the kernel that brings the parts of chunk order together.
 SUM_BYTES, SUM_STAGES = 16384, 4
-#: Tiles of rows x keys that an attention kernel holds at once.
-LOGIT_TILES = {"attend": 1.0, "attend_grad_q": 2.25, "attend_grad_kv": 2.0, "attend_grad": 2.0}
+#: Tiles of rows x keys that an attention kernel holds at once, as compiled.
+LOGIT_TILES = {"attend": 1.0, "attend_grad_q": 2.25, "attend_grad_kv": 2.0, "attend_grad": 3.5}
 #: Warps that such an instruction takes.
 WGMMA_WARPS = 4
 
@@ -190,12 +190,9 @@ def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint
     # Padded rows are carried too, where rows are what is carried.
     grown = padded / rows if shape.kind in ("attend", "attend_grad_q") else 1
     carried = int(accumulators * grown)
-    # Logits, exponentials and their gradients are tiles of rows x keys, as compiled.
+    # Logits, exponentials and their gradients are tiles of rows x keys.
     tiles = LOGIT_TILES.get(shape.kind, 0.0)
     live = carried + int(tiles * padded * shape.key_tile(schedule))
-    if shape.kind == "attend_grad":
-        # The part of d_q follows when one of them is left.
-        live = max(live, carried + padded * (shape.head_dim + shape.key_tile(schedule) // 2))
     if schedule.order == "chunk" and shape.kind in ("attend", "attend_grad_q"):
         # A step's part carries nothing over: it replaces the logits that it is made of.
         logits = padded * shape.key_tile(schedule)
@@ -271,7 +268,11 @@ def _shared_bytes(shape: KernelShape, schedule: Schedule, padded: int, step: int
         if tile < shape.chunk:
             return step * (2 if padded >= WGMMA_ROWS and shape.width == 2 else 1) + 2 * chunk
         steps = 1 if schedule.stages == 1 and padded >= WGMMA_ROWS else 2
-        return step * steps + chunk + padded * tile * shape.width
+        changing = padded * tile * shape.width
+        if shape.kind == "attend_grad" and schedule.combine == "atomic" and steps > 1:
+            # So do parts in fp32, which are added in another layout.
+            changing = max(changing, 4 * padded * shape.head_dim)
+        return step * steps + chunk + changing
     return step * ahead
 
 

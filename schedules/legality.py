@@ -52,17 +52,18 @@ def combine_of(split: int, window: int) -> str:
 
 
 def adds_atomically(kind: str, schedule: Schedule) -> bool:
-    """Whether the sum of a result may be taken in any order."""
+    """Whether programs add to a result in whatever order they run in."""
     shared = KNOBS[kind].sums_chunks and shares_chunks(schedule)
     return schedule.combine == "atomic" or shared
 
 
 def without_atomics(kind: str, schedule: Schedule) -> Schedule:
     """The same with parts that meet in a buffer, and programs that own their chunks."""
-    combine = "buffer" if KNOBS[kind].has_partials else "none"
-    if KNOBS[kind].sums_chunks:
-        return schedule.replace(split=0, window=0, combine=combine)
-    return schedule.replace(combine=combine)
+    knobs = KNOBS[kind]
+    if knobs.has_partials and not knobs.sums_chunks:
+        return schedule.replace(combine="buffer")
+    combine = "buffer" if knobs.has_partials else "none"
+    return schedule.replace(split=0, window=0, combine=combine)
 
 
 def check_together(kind: str, schedule: Schedule) -> None:

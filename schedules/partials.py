@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hsa_compiler.schedules.footprint import Footprint
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.rates import attend_seconds
+from hsa_compiler.schedules.split import LAUNCH_SECONDS
 from hsa_compiler.schedules.traffic import (
     ATOMIC_BYTES,
     Call,
@@ -74,7 +75,8 @@ def partial_times(
         read = call.tokens * heads * shape.row_group * shape.head_dim * (8.0 + shape.width)
     else:
         dram += elements * shape.width / (hardware.dram_bandwidth * WRITE_SHARE)
+    # Parts are added by a launch of their own.
+    around = LAUNCH_SECONDS + read / (hardware.dram_bandwidth * READ_SHARE)
     running = min(float(resident), max(1.0, programs / hardware.units))
-    around = visits * VISIT_SECONDS / (hardware.units * running)
-    around += read / (hardware.dram_bandwidth * READ_SHARE)
+    around += visits * VISIT_SECONDS / (hardware.units * running)
     return PartialTimes(compute, l2, dram, around)

@@ -10,13 +10,13 @@ class Module:
     def attend_grad_kv(
         order_ptr: T.handle,
         offsets_ptr: T.handle,
-        q_ptr: T.handle,
         k_ptr: T.handle,
         v_ptr: T.handle,
+        q_ptr: T.handle,
         d_out_ptr: T.handle,
-        weights_ptr: T.handle,
         d_k_ptr: T.handle,
         d_v_ptr: T.handle,
+        weights_ptr: T.handle,
         C: T.int32,
         Lkv: T.int32,
         R: T.int32,
@@ -25,25 +25,25 @@ class Module:
         grid_1: T.int32,
         grid_2: T.int32,
     ):
-        # grid: ((C * 1), 1, B)
+        # grid: (C, 1, B)
         n_order = T.int64()
         n_offsets = T.int64()
-        n_q = T.int64()
         n_k = T.int64()
         n_v = T.int64()
+        n_q = T.int64()
         n_d_out = T.int64()
-        n_weights = T.int64()
         n_d_k = T.int64()
         n_d_v = T.int64()
+        n_weights = T.int64()
         p_order = T.match_buffer(order_ptr, (n_order,), "int32", align=4)
         p_offsets = T.match_buffer(offsets_ptr, (n_offsets,), "int32", align=4)
-        p_q = T.match_buffer(q_ptr, (n_q,), "float32", align=4)
         p_k = T.match_buffer(k_ptr, (n_k,), "float32", align=4)
         p_v = T.match_buffer(v_ptr, (n_v,), "float32", align=4)
+        p_q = T.match_buffer(q_ptr, (n_q,), "float32", align=4)
         p_d_out = T.match_buffer(d_out_ptr, (n_d_out,), "float32", align=4)
-        p_weights = T.match_buffer(weights_ptr, (n_weights,), "float32", align=4)
         p_d_k = T.match_buffer(d_k_ptr, (n_d_k,), "float32", align=4)
         p_d_v = T.match_buffer(d_v_ptr, (n_d_v,), "float32", align=4)
+        p_weights = T.match_buffer(weights_ptr, (n_weights,), "float32", align=4)
         for tid in T.parallel(2):
             x_22 = T.alloc_buffer((64,), "int32", scope="global")
             x_33 = T.alloc_buffer((64,), "int32", scope="global")
