@@ -1,4 +1,5 @@
-"""A config store that answers every lookup with a random legal schedule of the kernel's space."""
+"""Config stores that answer as a test asks: with a random legal schedule of the kernel's space, or
+with one form of a program."""
 
 from __future__ import annotations
 
@@ -51,14 +52,33 @@ class DrawnSchedules(ConfigStore):
         return names[-1] if self._kind == "fused" else self._dice.choice(names), "drawn"
 
 
+class OneForm(ConfigStore):
+    """Usual schedules, and one form of every program that has it."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self._form = form
+
+    def choose_form(self, forms: Mapping[str, FormTimes]) -> tuple[str, str]:
+        """The given one, or the first."""
+        return self._form if self._form in forms else next(iter(forms)), "as asked"
+
+
 @contextmanager
 def drawn_schedules(kind: str, seed: int) -> Iterator[None]:
     """Kernels get schedules of a `kind` inside, as `sweep_cases` explains them."""
     if kind == "chosen":
         yield
         return
+    with store(DrawnSchedules(seed, kind)):
+        yield
+
+
+@contextmanager
+def store(used: ConfigStore) -> Iterator[None]:
+    """Calls inside ask this store."""
     before = default_store()
-    set_default_store(DrawnSchedules(seed, kind))
+    set_default_store(used)
     try:
         yield
     finally:

@@ -62,17 +62,20 @@ class _KeyGrads:
     def run(self) -> None:
         """Emit the walk."""
         b, walk, shape = self.b, self.walk, self.shape
-        if not walk.owns:
+        per_kv = shape.programs // shape.kv_heads
+        if not walk.owns or per_kv == 1:
 
             def visit_part(chunk: Var, first: Var, last: Var) -> None:
-                sums = [init for _, init in self._zeros()]
-                self._store(chunk, *self._sum(chunk, walk.head, first, last, sums))
+                # Without a branch the sums of an empty list would be set beside the products of a
+                # full one, and ptxas would run these one by one (C7515).
+                with b.when(first < last):
+                    sums = [init for _, init in self._zeros()]
+                    self._store(chunk, *self._sum(chunk, walk.head, first, last, sums))
 
             walk.walk(walk.head, visit_part)
             return
         # One program owns a chunk's result, so it walks the lists of all head programs that
         # share the KV head.
-        per_kv = shape.programs // shape.kv_heads
         with b.loop(0, per_kv, name="i_program", carry=self._zeros()) as loop:
             program = walk.head * per_kv + loop.index
             results = list(loop.carried)
