@@ -9,6 +9,7 @@ import torch
 
 from hsa_compiler.benchmarks.rows import Row, Suite
 from hsa_compiler.runtime.dispatch import select_schedule
+from hsa_compiler.runtime.forms import choose_form
 from hsa_compiler.tuner.compile_pool import CompilePool, Job
 from hsa_compiler.tuner.workload import executables
 
@@ -28,7 +29,9 @@ def compile_rows(
         Job(problem, choice.schedule, target)
         for row in rows
         for executable in executables(row.shape, suite.backward)
-        for group in executable.groups
+        for group in choose_form(
+            executable.forms, row.shape.dims, device, "auto", deterministic=False
+        ).groups
         for problem, target, choice in [select_schedule(group, row.shape.dims, device, "auto")]
     ]
     start = time.perf_counter()

@@ -9,7 +9,7 @@ from .autodiff import differentiate, saved_for_backward
 from .builder import Builder
 from .core import KernelGroup, Op, Program, TensorType, Value
 from .errors import IRError
-from .fusion import fuse_groups
+from .fusion import fuse_groups, group_forms
 from .parser import parse
 from .verifier import verify
 
@@ -26,6 +26,7 @@ __all__ = [
     "Value",
     "differentiate",
     "fuse_groups",
+    "group_forms",
     "interpret",
     "parse",
     "saved_for_backward",

@@ -8,6 +8,15 @@ or:      retrieve {scores = score(..); indices = select(scores, ..); slots = gat
 The second where the scores of the chosen chunks are what they were chosen by: every score head has
 indices of its own, and neither noise nor a row's LSE changes the ranking.
 
+before:  d_q = attend_grad_q(.., order, offsets, d_parts); d_k, d_v = attend_grad_kv(.., d_parts)
+split:   attend_grad_q {d_parts = ..; d_q = attend_grad_q(..)}
+         attend_grad_kv {d_parts = ..; d_k, d_v = attend_grad_kv(..)}
+fused:   attend_grad {d_parts = ..; d_q = attend_grad_q(..); d_k, d_v = attend_grad_kv(..)}
+
+Both forms of the gradients of attention are kept, where a program has both of them and an inverse
+index, which a kernel that gives both walks: which one is faster depends on sizes and device, so
+whoever runs the program chooses (`group_forms`).
+
 Each op's kernel stands in the op table; an op without one is recomputed in every kernel that
 reads it, so its results never reach memory. What a kernel needs from another is its output there
 and an input here.
@@ -22,15 +31,32 @@ from .verifier import verify
 
 #: Kernels that have score heads.
 _SCORING = ("retrieve", "select", "weigh", "weigh_grad", "landmark_grad")
+#: Forms of a program: the gradients of attention as two kernels, or as one.
+FORMS = ("split", "fused")
 
 
-def fuse_groups(program: Program) -> tuple[KernelGroup, ...]:
-    """The kernels of a program in the order in which they run.
+def group_forms(program: Program) -> dict[str, tuple[KernelGroup, ...]]:
+    """The kernels of a program in each form that it has, by the names of `FORMS`."""
+    program = prune(verify(program))
+    forms = FORMS if _has_both_gradients(program) else FORMS[:1]
+    return {form: fuse_groups(program, form) for form in forms}
+
+
+def fuse_groups(program: Program, form: str = "split") -> tuple[KernelGroup, ...]:
+    """The kernels of a program in the order in which they run, in one of `FORMS`.
 
     Each group's program is complete: its inputs are those of the whole program and outputs of
-    earlier groups, by the same names. Raises IRError for an op that fits no group.
+    earlier groups, by the same names. Raises IRError for an op that fits no group, and for a form
+    that the program does not have.
     """
     program = prune(verify(program))
+    if form not in FORMS:
+        raise IRError(f"no form {form!r} of a program; there are: {', '.join(FORMS)}")
+    if form == "fused" and not _has_both_gradients(program):
+        raise IRError(
+            f"program {program.name} has no fused form: expected attend_grad_q and attend_grad_kv "
+            "of the same operands, both with an inverse index"
+        )
     producer = {value.name: op for op in program.ops for value in op.results}
     for value in program.outputs:
         op = producer.get(value.name)
@@ -42,6 +68,9 @@ def fuse_groups(program: Program) -> tuple[KernelGroup, ...]:
     members = {kind: [op for op in program.ops if op.spec.group == kind] for kind in GROUP_KINDS}
     if _selects_by_scores(program):
         members["retrieve"] = members.pop("select") + members.pop("weigh")
+    if form == "fused":
+        both = members.pop("attend_grad_q") + members.pop("attend_grad_kv")
+        members["attend_grad"] = [op for op in program.ops if op in both]
     for kind, ops in members.items():
         counted = [op.kind for op in ops if op.kind != "add"]
         for op_kind in counted:
@@ -79,6 +108,16 @@ def _selects_by_scores(program: Program) -> bool:
         return False
     heads = select["scores"].type.shape[2]
     return gather["indices"] == select.results[0] and select.results[0].type.shape[2] == heads
+
+
+def _has_both_gradients(program: Program) -> bool:
+    """Whether the gradients of attention may be one kernel (see the module text)."""
+    queries, keys = program.find("attend_grad_q"), program.find("attend_grad_kv")
+    if queries is None or keys is None:
+        return False
+    given = dict(queries.operands)
+    del given["indices"]
+    return given == dict(keys.operands) and queries.attrs == keys.attrs
 
 
 def _with_recomputed(ops: list[Op], program: Program, recomputed: list[Op]) -> list[Op]:

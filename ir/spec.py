@@ -13,7 +13,8 @@ An empty slot has index -1, logit and lse -inf, weight 0, and passes no gradient
 
 `group` is the kernel an op belongs to; None marks an op that every kernel reading it recomputes,
 so that its results (scores, one output per slot, their gradients) never reach memory. No op belongs
-to `retrieve`: it is `select` and `weigh` together, where fusion finds that they may be one kernel.
+to `retrieve` and `attend_grad`: they are `select` and `weigh`, and the two gradients of `attend`,
+together, where fusion finds that they may be one kernel.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ GROUP_KINDS = (
     "attend",
     "attend_grad_q",
     "attend_grad_kv",
+    "attend_grad",
     "weigh_grad",
     "landmark_grad",
 )  # in the order of their dependencies

@@ -18,6 +18,7 @@ from hsa_compiler.schedules import space, split
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.footprint import (
     BYTES,
+    CHUNK_SUMS,
     RANKING,
     KernelShape,
     chunk_count,
@@ -219,6 +220,8 @@ def predict(
     bound = max(times, key=lambda name: times[name])
     # The others overlap with the binding one, but never wholly.
     seconds = times[bound] + lost * (sum(times.values()) - times[bound]) + around
+    if hardware.kind != "cuda" and call.has_partials:
+        seconds += hardware.launch_seconds  # of the kernel that adds parts
     if hardware.kind != "cuda" and shape.kind in RANKING and schedule.parts:
         seconds += split.cpu_choose_seconds(call, hardware)
     if shape.kind == "attend" and schedule.parts:
@@ -291,12 +294,12 @@ def _moves(schedule: Schedule, default: Schedule) -> int:
 
 def _recomputed(shape: KernelShape, schedule: Schedule) -> float:
     """How many times more products a sub-tiled gradient computes: the softmax statistics of the
-    whole chunk (two products) come first, in the gradient of keys and values for every sub-tile.
+    whole chunk (two products) come first, in sums over a chunk's rows for every sub-tile.
     The joint softmax knows its statistics. Threshold selection scores every chunk twice."""
     if schedule.top_k == "threshold":
         return 2.0
     tiles = shape.key_tiles(schedule)
-    if tiles == 1 or shape.joint or shape.kind not in ("attend_grad_q", "attend_grad_kv"):
+    if tiles == 1 or shape.joint or shape.kind not in ("attend_grad_q", *CHUNK_SUMS):
         return 1.0
     again = 2 if shape.kind == "attend_grad_q" else 2 * tiles
     return 1.0 + again / ATTEND_PRODUCTS[shape.kind]

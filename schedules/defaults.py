@@ -17,6 +17,9 @@ GENERIC: dict[tuple[str, str], Schedule] = {
     ("attend_grad_q", "triton"): Schedule(order="token", warps=4, stages=2),
     ("invert_index", "triton"): Schedule(index_blocks=128, warps=4),
     ("attend_grad_kv", "triton"): Schedule(order="chunk", pairs=4, warps=4, stages=2),
+    ("attend_grad", "triton"): Schedule(
+        order="chunk", pairs=4, combine="buffer", warps=4, stages=2
+    ),
     ("weigh_grad", "triton"): Schedule(warps=4, dim_block=64),
     ("landmark_grad", "triton"): Schedule(order="chunk", pairs=16, dim_block=64, warps=4),
     ("retrieve", "tvm"): Schedule(tokens=16, chunk_block=16, lanes="rows", unroll=4),
@@ -26,6 +29,9 @@ GENERIC: dict[tuple[str, str], Schedule] = {
     ("attend_grad_q", "tvm"): Schedule(order="token", lanes="rows", unroll=4),
     ("invert_index", "tvm"): Schedule(index_blocks=8),
     ("attend_grad_kv", "tvm"): Schedule(order="chunk", pairs=4, lanes="rows", unroll=4),
+    ("attend_grad", "tvm"): Schedule(
+        order="chunk", pairs=4, combine="buffer", lanes="rows", unroll=4
+    ),
     ("weigh_grad", "tvm"): Schedule(dim_block=64),
     ("landmark_grad", "tvm"): Schedule(order="chunk", pairs=16, dim_block=64),
 }

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hsa_compiler.ir import Program
-from hsa_compiler.schedules.hardware import Hardware, has_copy_engine
 from hsa_compiler.schedules.problem import Problem
-from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+from hsa_compiler.schedules.schedule import Schedule
 
 #: Kernels that rank chunks: all scores of a tile of rows pass through them.
 RANKING = ("retrieve", "select")
+#: Attention kernels that sum over the rows of a chunk, which they walk in chunk order.
+CHUNK_SUMS = ("attend_grad_kv", "attend_grad")
 BYTES = {"fp64": 8, "i64": 8, "fp32": 4, "i32": 4, "u32": 4, "bf16": 2, "fp16": 2, "bool": 1}
 
 #: Registers a GPU thread can have; accumulators beyond it always spill.
@@ -31,6 +32,8 @@ MAX_RANKED = 512
 WGMMA_ROWS = 64
 #: Bytes of a step, and pipeline depth, of the kernel that brings the parts of chunk order together.
 SUM_BYTES, SUM_STAGES = 16384, 4
+#: Tiles of rows x keys that an attention kernel holds at once, as compiled.
+LOGIT_TILES = {"attend": 1.0, "attend_grad_q": 2.25, "attend_grad_kv": 2.0, "attend_grad": 3.5}
 #: Warps that such an instruction takes.
 WGMMA_WARPS = 4
 
@@ -187,8 +190,8 @@ def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint
     # Padded rows are carried too, where rows are what is carried.
     grown = padded / rows if shape.kind in ("attend", "attend_grad_q") else 1
     carried = int(accumulators * grown)
-    # Logits, exponentials and their gradients are tiles of rows x keys, as compiled.
-    tiles = {"attend": 1.0, "attend_grad_q": 2.25, "attend_grad_kv": 2.0}.get(shape.kind, 0.0)
+    # Logits, exponentials and their gradients are tiles of rows x keys.
+    tiles = LOGIT_TILES.get(shape.kind, 0.0)
     live = carried + int(tiles * padded * shape.key_tile(schedule))
     if schedule.order == "chunk" and shape.kind in ("attend", "attend_grad_q"):
         # A step's part carries nothing over: it replaces the logits that it is made of.
@@ -257,7 +260,7 @@ def _shared_bytes(shape: KernelShape, schedule: Schedule, padded: int, step: int
             # Queries are in flight too, but nothing is while the scores of a block are used.
             queries, changing = queries * schedule.stages, 0
         return queries + landmarks + 2 * block * block + changing
-    if shape.kind == "attend_grad_kv":
+    if shape.kind in CHUNK_SUMS:
         # A row's address comes from its pair, so one step is prefetched at most. Softmax tiles
         # are operands in another layout; sub-tiles are loaded again for the statistics.
         tile = shape.key_tile(schedule)
@@ -265,7 +268,11 @@ def _shared_bytes(shape: KernelShape, schedule: Schedule, padded: int, step: int
         if tile < shape.chunk:
             return step * (2 if padded >= WGMMA_ROWS and shape.width == 2 else 1) + 2 * chunk
         steps = 1 if schedule.stages == 1 and padded >= WGMMA_ROWS else 2
-        return step * steps + chunk + padded * tile * shape.width
+        changing = padded * tile * shape.width
+        if shape.kind == "attend_grad" and schedule.combine == "atomic" and steps > 1:
+            # So do parts in fp32, which are added in another layout.
+            changing = max(changing, 4 * padded * shape.head_dim)
+        return step * steps + chunk + changing
     return step * ahead
 
 
@@ -280,7 +287,7 @@ def _tiles(shape: KernelShape, schedule: Schedule) -> tuple[int, int, int]:
         # In token order a tile has one token.
         rows = schedule.tokens * shape.row_group
         return rows, rows * dim, 2 * tile * dim * width
-    if shape.kind == "attend_grad_kv":
+    if shape.kind in CHUNK_SUMS:
         rows = schedule.pairs * shape.row_group
         return rows, 2 * tile * dim, 2 * rows * dim * width
     dims = min(schedule.dim_block, power_of_two(shape.retrieval_dim))
@@ -302,110 +309,3 @@ def _tiles(shape: KernelShape, schedule: Schedule) -> tuple[int, int, int]:
     if shape.kind == "landmark_grad":
         return schedule.pairs, schedule.pairs * dims, schedule.pairs * dims * width
     return 1, 1, 4 * top_k
-
-
-def _check_chunk_order(shape: KernelShape, schedule: Schedule) -> None:
-    """Chunk order of a kernel whose results belong to rows walks an inverse index and leaves parts,
-    which a joint softmax must weigh before they are added."""
-    if not shape.indexed:
-        raise IllegalSchedule(
-            "order",
-            f"order=chunk for {shape.kind} of a program without an inverse index: it has token and "
-            "union order",
-        )
-    if shape.joint and shape.kind == "attend" and schedule.combine == "atomic":
-        raise IllegalSchedule(
-            "combine",
-            "combine='atomic' for attend of a joint softmax, whose parts are weighted when they "
-            "meet; give combine='buffer'",
-        )
-
-
-def _check_descriptors(shape: KernelShape, schedule: Schedule, hardware: Hardware | None) -> None:
-    """Refuse blocks that the copy engine cannot load, or that gain nothing."""
-    if schedule.order == "chunk":
-        raise IllegalSchedule(
-            "descriptors",
-            f"descriptors={schedule.descriptors!r} in chunk order, where a chunk is loaded once "
-            "and its rows lie apart; allowed: 'none'",
-        )
-    rows = schedule.tokens * shape.row_group
-    if rows < WGMMA_ROWS or schedule.warps < WGMMA_WARPS or shape.width > 2:
-        # Operands of other products come from registers: through a block they took a detour, and
-        # were up to 1.9 x slower.
-        raise IllegalSchedule(
-            "descriptors",
-            f"descriptors={schedule.descriptors!r} with {rows} rows of {shape.dtype} and "
-            f"{schedule.warps} warps; allowed for products that read shared memory, from "
-            f"{WGMMA_ROWS} rows of bf16 or fp16 and {WGMMA_WARPS} warps on",
-        )
-    if schedule.descriptors == "all" and shape.row_group != power_of_two(shape.row_group):
-        raise IllegalSchedule(
-            "descriptors",
-            f"descriptors='all' with {shape.row_group} query heads a program: a block needs a "
-            "power of two; allowed: 'none', 'keys'",
-        )
-    if hardware is not None and hardware.kind == "cuda" and not has_copy_engine(hardware.arch):
-        raise IllegalSchedule(
-            "target",
-            f"descriptors={schedule.descriptors!r} on {hardware.name} ({hardware.arch}): needs "
-            "sm_90 or newer",
-        )
-
-
-def check_resources(
-    problem: Problem, schedule: Schedule, backend: str, hardware: Hardware | None
-) -> None:
-    """Refuse sub-tiles that do not divide the chunk and programs that do not fit the device.
-
-    Raises:
-        IllegalSchedule: kind ``"order"``, ``"combine"``, ``"chunk_tile"``, ``"parts"``,
-            ``"tokens"``, ``"descriptors"``, ``"target"``, ``"shared_memory"`` or ``"registers"``.
-    """
-    shape = KernelShape.of(problem)
-    if schedule.descriptors != "none":
-        _check_descriptors(shape, schedule, hardware)
-    tile = schedule.chunk_tile
-    if tile and (tile >= shape.chunk or shape.chunk % tile):
-        raise IllegalSchedule(
-            "chunk_tile",
-            f"chunk_tile={tile} must divide the chunk of {shape.chunk} and be smaller "
-            "(0 holds the whole chunk)",
-        )
-    if shape.kind in ("attend", "attend_grad_q") and schedule.order == "chunk":
-        _check_chunk_order(shape, schedule)
-    if shape.kind in RANKING and schedule.parts and shape.top_k > MAX_RANKED:
-        raise IllegalSchedule(
-            "parts",
-            f"parts={schedule.parts} with top-k {shape.top_k}: at most {MAX_RANKED} chunks a row "
-            "are ranked; use parts=0",
-        )
-    pairs = schedule.tokens * shape.top_k
-    if schedule.order == "union" and pairs > MAX_UNION_PAIRS:
-        raise IllegalSchedule(
-            "tokens",
-            f"tokens={schedule.tokens} of {shape.top_k} chunks each are {pairs} pairs to list the "
-            f"union of; at most {MAX_UNION_PAIRS}",
-        )
-    if hardware is None or hardware.kind != "cuda" or backend != "triton":
-        return
-    if hardware.arch.startswith("sm_10") and prefetches(shape, schedule):
-        raise IllegalSchedule(
-            "target",
-            f"{shape.kind} in union order with stages={schedule.stages} on {hardware.arch}: a pass "
-            "of Triton fails; allowed: 1, 2",
-        )
-    held = footprint(shape, schedule, backend)
-    if held.shared_bytes > hardware.shared_per_block:
-        raise IllegalSchedule(
-            "shared_memory",
-            f"about {held.shared_bytes} bytes of shared memory a program; "
-            f"{hardware.name} has {hardware.shared_per_block}",
-        )
-    registers = held.accumulators // (32 * schedule.warps)
-    if registers > MAX_REGISTERS:
-        raise IllegalSchedule(
-            "registers",
-            f"{registers} accumulator registers a thread with {schedule.warps} warps; "
-            f"at most {MAX_REGISTERS}",
-        )

@@ -36,9 +36,15 @@ class KernelKnobs:
 
     @property
     def has_partials(self) -> bool:
-        """Whether chunk order is one of several, in which every pair has a part of a row's result:
-        they meet in a buffer or by atomic adds, and only this order reads the knobs of pairs."""
-        return "chunk" in self.orders and len(self.orders) > 1
+        """Whether in chunk order every pair has a part of a row's result: they meet in a buffer or
+        by atomic adds, and of several orders only this one reads the knobs of pairs."""
+        return "combine" in self.shared
+
+    @property
+    def sums_chunks(self) -> bool:
+        """Whether results are sums over a chunk's rows: programs that share a chunk add them
+        atomically."""
+        return self.orders == ("chunk",)
 
     def names(self, backend: str) -> tuple[str, ...]:
         """Knob names in search order for ``"triton"`` or ``"tvm"``."""
@@ -75,6 +81,12 @@ KNOBS: dict[str, KernelKnobs] = {
         ("split", "window", "combine", "warps", "stages", "registers"),
         ("lanes", "unroll"),
     ),
+    "attend_grad": KernelKnobs(
+        ("chunk",),
+        ("pairs", "chunk_tile", "combine"),
+        ("window", "warps", "stages", "registers"),
+        ("lanes", "unroll"),
+    ),
     "weigh_grad": KernelKnobs(("token",), ("dim_block",), ("warps",)),
     "landmark_grad": KernelKnobs(
         ("chunk",), ("pairs", "dim_block"), ("split", "window", "combine", "warps", "stages")
@@ -93,6 +105,10 @@ LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
     ("invert_index", "triton", "tokens"): (1, 2, 4),
     ("attend", "triton", "window"): (0, 2048, 8192),
     ("attend_grad_q", "triton", "window"): (0, 2048, 8192),
+    # Planned beside the kernels whose place it may take: few values that differ little are left.
+    ("attend_grad", "triton", "window"): (0, 2048, 8192),
+    ("attend_grad", "triton", "warps"): (2, 4, 8),
+    ("attend_grad", "triton", "stages"): (1, 2),
     ("attend_grad_q", "tvm", "tokens"): (1, 2, 4, 8, 16),
 }
 #: Knobs that of several orders only chunk order reads.
@@ -133,8 +149,10 @@ def allowed(kind: str, backend: str, name: str) -> tuple[Any, ...]:
     if name not in KNOBS[kind].names(backend):
         return (field.default,)
     if name == "combine":
-        buffer = ("buffer",) if KNOBS[kind].has_partials else ()
-        return ("none", *buffer) if backend == "tvm" else ("none", *buffer, "atomic")
+        parts = KNOBS[kind].has_partials
+        # Without another order than chunk order there are always parts.
+        none = () if parts and KNOBS[kind].sums_chunks else ("none",)
+        return (*none, *["buffer"] * parts, *["atomic"] * (backend == "triton"))
     choices: tuple[Any, ...] = field.metadata["choices"]
     return LIMITS.get((kind, backend, name), choices)
 

@@ -51,11 +51,19 @@ def combine_of(split: int, window: int) -> str:
     return "atomic" if split or window else "none"
 
 
+def adds_atomically(kind: str, schedule: Schedule) -> bool:
+    """Whether programs add to a result in whatever order they run in."""
+    shared = KNOBS[kind].sums_chunks and shares_chunks(schedule)
+    return schedule.combine == "atomic" or shared
+
+
 def without_atomics(kind: str, schedule: Schedule) -> Schedule:
-    """The same with parts that meet in a buffer, or without parts."""
-    if KNOBS[kind].has_partials:
+    """The same with parts that meet in a buffer, and programs that own their chunks."""
+    knobs = KNOBS[kind]
+    if knobs.has_partials and not knobs.sums_chunks:
         return schedule.replace(combine="buffer")
-    return schedule.replace(split=0, window=0, combine="none")
+    combine = "buffer" if knobs.has_partials else "none"
+    return schedule.replace(split=0, window=0, combine=combine)
 
 
 def check_together(kind: str, schedule: Schedule) -> None:
@@ -94,16 +102,15 @@ def check_together(kind: str, schedule: Schedule) -> None:
             f"{kind} with tokens={schedule.tokens} and parts=0: a program that does it all has "
             f"{MIN_ROWS} rows at least",
         )
-    if KNOBS[kind].has_partials:
-        _check_partials(kind, schedule)
-        return
     if schedule.split and schedule.window:
         raise IllegalSchedule(
             "split",
             f"{kind} with split={schedule.split} window={schedule.window}: programs share out a "
             "chunk's list by one of them",
         )
-    if schedule.combine != combine_of(schedule.split, schedule.window):
+    if KNOBS[kind].has_partials:
+        _check_partials(kind, schedule)
+    elif schedule.combine != combine_of(schedule.split, schedule.window):
         raise IllegalSchedule(
             "combine",
             f"{kind} with split={schedule.split} window={schedule.window} "

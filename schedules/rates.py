@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from hsa_compiler.schedules.footprint import (
+    CHUNK_SUMS,
     MAX_REGISTERS,
     RANKING,
     WGMMA_ROWS,
@@ -28,9 +29,9 @@ from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.schedules.traffic import Call, longest_list
 
 #: Products over a chunk (each 2 * S * D FLOPs a query head and slot) that a kernel computes.
-ATTEND_PRODUCTS = {"attend": 2, "attend_grad_q": 3, "attend_grad_kv": 4}
+ATTEND_PRODUCTS = {"attend": 2, "attend_grad_q": 3, "attend_grad_kv": 4, "attend_grad": 5}
 #: Other instructions that it issues for each logit.
-LOGIT_OPS = {"attend": 13.0, "attend_grad_q": 18.0, "attend_grad_kv": 20.0}
+LOGIT_OPS = {"attend": 13.0, "attend_grad_q": 18.0, "attend_grad_kv": 20.0, "attend_grad": 22.0}
 #: Instructions of a comparison of two pairs when unions are listed.
 UNION_OPS = 5.0
 #: Seconds from a load's issue to its data, on a GPU (L2 hit under load).
@@ -134,11 +135,11 @@ def attend_seconds(
     # Several warps that share a few rows must meet for every softmax.
     if held.padded_rows < 16 * schedule.warps:
         seconds *= SPLIT_ROWS_COST
-    elif shape.kind == "attend_grad_kv" and shape.key_tile(schedule) < 16 * schedule.warps:
+    elif shape.kind in CHUNK_SUMS and shape.key_tile(schedule) < 16 * schedule.warps:
         seconds *= SPLIT_KEYS_COST
     if shape.key_tiles(schedule) > 1:
         seconds /= SUB_TILE_RATE
-    if schedule.stages == 1 and not call.has_partials:
+    if schedule.stages == 1 and (shape.kind in CHUNK_SUMS or not call.has_partials):
         seconds *= UNPREFETCHED_COST
     elif prefetches(shape, schedule):
         seconds *= PREFETCH_GAIN

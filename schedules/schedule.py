@@ -19,6 +19,7 @@ KERNELS = (
     "attend_grad_q",
     "invert_index",
     "attend_grad_kv",
+    "attend_grad",
     "weigh_grad",
     "landmark_grad",
 )

@@ -16,13 +16,13 @@ from hsa_compiler.schedules.footprint import (
     MIN_ROWS,
     RANKING,
     KernelShape,
-    check_resources,
     chunk_size,
 )
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.kernel_knobs import CHUNK_KNOBS, KNOBS, allowed, canonical
 from hsa_compiler.schedules.legality import check_knobs, check_together, combine_of
 from hsa_compiler.schedules.problem import Problem
+from hsa_compiler.schedules.resources import check_resources
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hsa_compiler.schedules.footprint import (
+    CHUNK_SUMS,
     RANKING,
     KernelShape,
     ranked_block,
@@ -23,6 +24,8 @@ from hsa_compiler.schedules.schedule import Schedule
 ATOMIC_BYTES = 16.0
 #: The least that a scattered access moves.
 SECTOR_BYTES = 32.0
+#: Kernels that give the result of a row in parts, in chunk order.
+WITH_PARTS = ("attend", "attend_grad_q", "attend_grad")
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,21 @@ class Call:
 
     @property
     def has_partials(self) -> bool:
-        """Whether every pair leaves a part of its row's result: chunk order of a kernel whose
-        results belong to rows."""
-        return self.schedule.order == "chunk" and self.shape.kind in ("attend", "attend_grad_q")
+        """Whether every pair leaves a part of its row's result: chunk order of a kernel with
+        results that belong to rows."""
+        return self.schedule.order == "chunk" and self.shape.kind in WITH_PARTS
+
+    @property
+    def shared_tiles(self) -> int:
+        """Sub-tiles of a chunk that programs share out: each reads all rows of the chunk."""
+        return self.shape.key_tiles(self.schedule) if self.shape.kind in CHUNK_SUMS else 1
+
+    @property
+    def shared_heads(self) -> int:
+        """Programs that share out the heads of a chunk; a program that owns one has all of those
+        that share its keys."""
+        owned = self.shape.kind in CHUNK_SUMS and not shares_chunks(self.schedule)
+        return self.shape.kv_heads if owned else self.shape.programs
 
 
 def union_share(call: Call) -> float:
@@ -92,25 +107,18 @@ def programs_and_reads(call: Call, walks: float) -> tuple[float, float]:
     """
     shape, schedule, todo = call.shape, call.schedule, call.todo
     batch, chunks, rows = call.batch, max(call.chunks, 1), call.rows
-    tiles = shape.key_tiles(schedule)
     pairs = todo.slots
-    if call.has_partials:
+    if call.has_partials or shape.kind in CHUNK_SUMS:
         count, _ = _shared_lists(call)
-        return count * shape.programs, pairs * shape.programs * row_bytes(shape) + partial_bytes(
-            call
-        )
+        read = gathered_bytes(call) + flushed_bytes(call)
+        read += partial_bytes(call) if call.has_partials else 0.0
+        return count * call.shared_heads * call.shared_tiles, read
     if shape.kind in ("attend", "attend_grad_q"):
         chunk_bytes = 2.0 * shape.chunk * shape.head_dim * shape.width
         steps = todo.slots * union_share(call) / schedule.tokens * shape.programs
         launched = batch * math.ceil(call.tokens / schedule.tokens) * shape.programs
         launched *= min(schedule.parts, shape.top_k) or 1
         return launched, steps * chunk_bytes * walks
-    if shape.kind == "attend_grad_kv":
-        read = pairs * shape.programs * row_bytes(shape) * tiles
-        count, flushes = _shared_lists(call)
-        heads = shape.programs if shares_chunks(schedule) else shape.kv_heads
-        added = flushes * heads * 2 * shape.chunk * shape.head_dim * ATOMIC_BYTES
-        return count * heads * tiles, read + added
     if shape.kind in RANKING:
         blocks = batch * math.ceil(rows / schedule.tokens) * shape.index_heads
         if schedule.parts:
@@ -146,15 +154,35 @@ def programs_and_reads(call: Call, walks: float) -> tuple[float, float]:
 
 def row_bytes(shape: KernelShape) -> float:
     """Bytes of a row that a pair reads: queries and gradients, or retrieval queries."""
-    if shape.kind in ("attend", "attend_grad_q", "attend_grad_kv"):
+    if shape.kind in (*WITH_PARTS, "attend_grad_kv"):
         return float(shape.query_tensors * shape.row_group * shape.head_dim * shape.width)
     return float(shape.retrieval_dim * shape.width)
 
 
+def gathered_bytes(call: Call) -> float:
+    """Bytes of the rows that pass by the chunks of chunk order."""
+    return call.todo.slots * call.shape.programs * row_bytes(call.shape) * call.shared_tiles
+
+
+def flushed_bytes(call: Call) -> float:
+    """Bytes that programs which share a chunk cost: its gradients, added atomically."""
+    shape = call.shape
+    if shape.kind not in CHUNK_SUMS:
+        return 0.0
+    _, flushes = _shared_lists(call)
+    return flushes * call.shared_heads * 2 * shape.chunk * shape.head_dim * ATOMIC_BYTES
+
+
+def part_elements(call: Call) -> float:
+    """Elements of the parts of chunk order."""
+    shape = call.shape
+    rows = call.todo.slots * shape.programs * shape.row_group
+    return rows * shape.head_dim * call.shared_tiles
+
+
 def partial_bytes(call: Call) -> float:
     """Bytes that the parts of chunk order cost: written and read again, or added atomically."""
-    shape = call.shape
-    elements = call.todo.slots * shape.programs * shape.row_group * shape.head_dim
+    shape, elements = call.shape, part_elements(call)
     if call.schedule.combine == "atomic":
         return elements * ATOMIC_BYTES
     return 2.0 * elements * shape.width
@@ -193,7 +221,7 @@ def missed_bytes(call: Call, read: float, hardware: Hardware) -> float:
             return 0.0
         # A tile in union order reads for all of its tokens at once.
         return min(read, read * call.union / max(16 / schedule.tokens, 1.0))
-    if shape.kind in ("attend_grad_kv", "landmark_grad"):
+    if shape.kind in (*CHUNK_SUMS, "landmark_grad"):
         # Programs side by side read one head's rows of a window, or of the sequence, at random.
         side_by_side = (schedule.window or max(call.rows, 1)) * row_bytes(shape)
         return read * max(0.0, 1.0 - hardware.l2_bytes / side_by_side)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hsa_compiler.schedules.footprint import (
+    CHUNK_SUMS,
     RANKING,
     KernelShape,
     chunk_count,
     list_capacity,
 )
 from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.legality import shares_chunks
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+from hsa_compiler.schedules.traffic import WITH_PARTS
 
 #: Share of a device's memory that the buffers of one launch may take: tensors need the rest.
 SHARE = 1 / 16
@@ -33,15 +36,22 @@ def workspace_bytes(problem: Problem, schedule: Schedule, sizes: Mapping[str, in
             keys = shape.top_k * (schedule.chunk_block + schedule.fan + 2)
             return lists * (4.0 * chunk_count(problem, sizes) + 8.0 * keys)
         return 0.0
-    if shape.kind not in ("attend", "attend_grad_q"):
+    if shape.kind not in WITH_PARTS:
         return 0.0
     if schedule.order == "union":
         return 4.0 * rows * shape.index_heads * shape.top_k
-    if schedule.order == "chunk" and schedule.combine == "buffer":
-        lse = 4 if shape.joint else 0
-        return tokens * heads * shape.top_k * (float(shape.head_dim * shape.width) + lse)
     if schedule.order == "chunk":
-        return 4.0 * tokens * heads * shape.head_dim
+        parts = 4.0 * tokens * heads * shape.head_dim
+        if schedule.combine == "buffer":
+            lse = 4 if shape.joint and shape.kind == "attend" else 0
+            slots = shape.top_k
+            if shape.kind in CHUNK_SUMS:  # programs share out sub-tiles
+                slots *= shape.key_tiles(schedule)
+            parts = tokens * heads * slots * (float(shape.head_dim * shape.width) + lse)
+        if shape.kind in CHUNK_SUMS and shares_chunks(schedule) and shape.width < 4:
+            keys = sizes.get("B", 1) * sizes.get("Lkv", 0) * shape.kv_heads
+            parts += 2 * 4.0 * keys * shape.head_dim
+        return parts
     return 4.0 * tokens * heads * schedule.parts * (shape.head_dim + 2)
 
 

@@ -1,4 +1,5 @@
-"""A config store that answers every lookup with a random legal schedule of the kernel's space."""
+"""Config stores that answer as a test asks: with a random legal schedule of the kernel's space, or
+with one form of a program."""
 
 from __future__ import annotations
 
@@ -6,7 +7,13 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from hsa_compiler.configs import Choice, ConfigStore, default_store, set_default_store
+from hsa_compiler.configs import (
+    Choice,
+    ConfigStore,
+    FormTimes,
+    default_store,
+    set_default_store,
+)
 from hsa_compiler.schedules import space
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.problem import Problem, Target
@@ -37,7 +44,24 @@ class DrawnSchedules(ConfigStore):
         # Orders first: some have many more schedules than others.
         order = self._dice.choice(sorted({s.order for s in found}))
         schedule = self._dice.choice([s for s in found if s.order == order])
-        return Choice(schedule, "generic", None, float("inf"), f"one of {len(found)}, drawn")
+        return Choice(schedule, "drawn", None, float("inf"), f"one of {len(found)}")
+
+    def choose_form(self, forms: Mapping[str, FormTimes]) -> tuple[str, str]:
+        """Any form, or the last."""
+        names = list(forms)
+        return names[-1] if self._kind == "fused" else self._dice.choice(names), "drawn"
+
+
+class OneForm(ConfigStore):
+    """Usual schedules, and one form of every program that has it."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self._form = form
+
+    def choose_form(self, forms: Mapping[str, FormTimes]) -> tuple[str, str]:
+        """The given one, or the first."""
+        return self._form if self._form in forms else next(iter(forms)), "as asked"
 
 
 @contextmanager
@@ -46,8 +70,15 @@ def drawn_schedules(kind: str, seed: int) -> Iterator[None]:
     if kind == "chosen":
         yield
         return
+    with store(DrawnSchedules(seed, kind)):
+        yield
+
+
+@contextmanager
+def store(used: ConfigStore) -> Iterator[None]:
+    """Calls inside ask this store."""
     before = default_store()
-    set_default_store(DrawnSchedules(seed, kind))
+    set_default_store(used)
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from hsa_compiler.ir import KernelGroup, differentiate, fuse_groups
+from hsa_compiler.ir import KernelGroup, differentiate, fuse_groups, group_forms
 from hsa_compiler.ir.programs import (
     AttentionOptions,
     RetrieveOptions,
@@ -17,15 +17,15 @@ from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem
 @lru_cache
 def groups(top_k: int, chunk: int, dtype: str) -> dict[str, KernelGroup]:
     """The kernels of HSA with external softmax weights, forward and backward, by kind; retrieval
-    as one kernel and as two."""
+    and the gradients of attention as one kernel and as two."""
     program = hsa_program(
         RetrieveOptions(top_k, 0.1, inverse=True, dtype=dtype),
         AttentionOptions(chunk, 0.1, inverse=True, dtype=dtype),
     )
     backward = differentiate(program, ["q", "k", "v", "q_slc", "landmarks"], ["out"])
     whole = retrieve_program(RetrieveOptions(top_k, 0.1, own_indices=True, dtype=dtype))
-    parts = (whole, program, backward)
-    return {group.kind: group for part in parts for group in fuse_groups(part)}
+    parts = (*map(fuse_groups, (whole, program)), *group_forms(backward).values())
+    return {group.kind: group for part in parts for group in part}
 
 
 def make(

@@ -39,7 +39,8 @@ class HsaCase:
     seed: int
     frozen: bool = False  # some inputs, by the seed, want no gradient
     # "chosen" by dispatch or "drawn", random ones by the seed; where a kernel has them "tiled", of
-    # union order and windows of rows, or "blocks", of tensor descriptors.
+    # union order and windows of rows, or "blocks", of tensor descriptors; "fused", all gradients of
+    # attention in one kernel.
     schedules: str = "chosen"
 
 
@@ -68,7 +69,8 @@ class AttentionCase:
     seed: int
     frozen: bool = False  # some inputs, by the seed, want no gradient
     # "chosen" by dispatch or "drawn", random ones by the seed; where a kernel has them "tiled", of
-    # union order and windows of rows, or "blocks", of tensor descriptors.
+    # union order and windows of rows, or "blocks", of tensor descriptors; "fused", all gradients of
+    # attention in one kernel.
     schedules: str = "chosen"
 
 
@@ -78,6 +80,7 @@ HEAD_DIMS = (16, 32, 64, 128, 256)
 SLOTS = (1, 2, 3, 5, 8, 16)
 FEW = (1, 2, 3)
 LEVELS = ("one", "kv", "query")
+SCHEDULES = ("chosen", "drawn", "tiled", "blocks", "fused")
 NORMALIZATIONS = ("softmax", "stick_breaking", "softmax_off_by_one", "lse_mix")
 #: Every case is drawn afresh: hypothesis would otherwise spend a small budget on cases that differ
 #: from the last one in a detail.
@@ -124,7 +127,7 @@ def hsa_cases(draw: st.DrawFn) -> HsaCase:
         dtype=dice.choice(DTYPES),
         seed=dice.randrange(1000),
         frozen=dice.random() < 0.3,
-        schedules=dice.choice(("chosen", "drawn", "tiled", "blocks")),
+        schedules=dice.choice(SCHEDULES),
     )
 
 
@@ -158,7 +161,7 @@ def attention_cases(draw: st.DrawFn) -> AttentionCase:
         dtype=dice.choice(DTYPES),
         seed=dice.randrange(1000),
         frozen=dice.random() < 0.3,
-        schedules=dice.choice(("chosen", "drawn", "tiled", "blocks")),
+        schedules=dice.choice(SCHEDULES),
     )
 
 
@@ -200,5 +203,13 @@ ATTENTION_EXAMPLES = (
     AttentionCase(
         1, 13, 0, 0, 2, 8, 64, 16, 3, "kv", "kv", False, False, True, 1, (40, 20, 50),
         "some", "bf16", 5, schedules="blocks",
+    ),
+    AttentionCase(
+        2, 9, 3, 4, 2, 2, 16, 32, 3, "kv", "query", True, False, True, 1, (), "some", "fp32", 6,
+        schedules="fused",
+    ),
+    AttentionCase(
+        1, 12, 4, 0, 1, 6, 32, 32, 5, "query", "joint", True, True, False, 2, (), "some", "fp16", 7,
+        schedules="fused",
     ),
 )  # fmt: skip

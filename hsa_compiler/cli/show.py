@@ -17,10 +17,11 @@ from rich.syntax import Syntax
 
 from hsa_compiler.cli.examples import PROGRAMS, Example, Shape, example
 from hsa_compiler.cli.output import print_json
-from hsa_compiler.configs import choose
+from hsa_compiler.configs import Choice, choose
 from hsa_compiler.errors import InputError
-from hsa_compiler.ir import KernelGroup, differentiate, fuse_groups
+from hsa_compiler.ir import KernelGroup, differentiate, fuse_groups, group_forms
 from hsa_compiler.ir.core import with_dims
+from hsa_compiler.runtime.forms import Form, form_of
 from hsa_compiler.runtime.validate import is_whole
 from hsa_compiler.schedules import hardware, kernel_knobs, space
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
@@ -78,18 +79,19 @@ def show(
         _print([{"program": shown.name, "hash": shown.hash, "text": shown.text()}], "text", as_json)
         return
     goal = _target(target, stage)
-    groups = _groups(found, kernel, backward)
-    if "=" in schedule and len(groups) > 1:
+    form = _groups(found, kernel, backward, goal)
+    if "=" in schedule and len(form.groups) > 1:
         raise InputError("--schedule with knobs needs one kernel: add --kernel NAME")
     rows = []
-    for group in groups:
-        chosen = _schedule(Problem.of(group, found.dims), found.dims, goal, schedule)
+    for group in form.groups:
+        chosen = _schedule(group, found.dims, goal, schedule)
+        note = form.note(group.kind)
         rows.append(
             {
                 "kernel": group.kind,
                 "target": str(goal),
                 "schedule": kernel_knobs.knob_values(group.kind, goal.backend, chosen.schedule),
-                "reason": chosen.reason,
+                "reason": f"{chosen.reason}; {note}" if note else chosen.reason,
                 "text": _text(chosen, goal, stage),
             }
         )
@@ -140,11 +142,23 @@ def _forward(found: Example) -> list[KernelGroup]:
     return [*whole, *(g for g in groups if not whole or g.kind not in ("select", "weigh"))]
 
 
-def _backward(found: Example) -> list[KernelGroup]:
-    return [] if found.inference else list(fuse_groups(differentiate(found.program)))
+def _backward(found: Example) -> dict[str, tuple[KernelGroup, ...]]:
+    """The kernels of the backward program, in each of its forms."""
+    return {} if found.inference else group_forms(differentiate(found.program))
 
 
-def _groups(found: Example, kernel: str, backward: bool) -> list[KernelGroup]:
+def _run_backward(found: Example, target: Target) -> Form:
+    """The form of the backward program that a call would use."""
+
+    def select(group: KernelGroup) -> tuple[Problem, Target, Choice]:
+        problem, sizes = _problem(group, found.dims)
+        row = hardware.host_cpu() if target.arch == "interpret" else _hardware(target)
+        return problem, target, choose(problem, sizes, target, row)
+
+    return form_of(_backward(found), found.dims, select, lambda: _hardware(target))
+
+
+def _groups(found: Example, kernel: str, backward: bool, target: Target) -> Form:
     """The kernels to show.
 
     Raises:
@@ -152,29 +166,38 @@ def _groups(found: Example, kernel: str, backward: bool) -> list[KernelGroup]:
     """
     program = found.program
     if not kernel:
-        return _backward(found) if backward else _forward(found)
+        if backward:
+            return _run_backward(found, target)
+        return Form("forward", tuple(_forward(found)))
     if kernel not in KERNELS:
         raise InputError(f"no kernel {kernel!r}; there are: {', '.join(KERNELS)}")
-    groups = [*_forward(found), *fuse_groups(program), *_backward(found)]
+    gradients = [group for groups in _backward(found).values() for group in groups]
+    groups = [*_forward(found), *fuse_groups(program), *gradients]
     asked = [group for group in groups if group.kind == kernel]
     if not asked:
         raise InputError(f"{program.name} has no {kernel}; it has: {_names(groups)}")
-    return asked[:1]
+    return Form("one", (asked[0],))
 
 
 def _names(groups: list[KernelGroup]) -> str:
     return ", ".join(dict.fromkeys(group.kind for group in groups))
 
 
-def _schedule(problem: Problem, dims: dict[str, int], target: Target, text: str) -> Kernel:
+def _problem(group: KernelGroup, dims: dict[str, int]) -> tuple[Problem, dict[str, int]]:
+    """A kernel's problem, and the dynamic dims that it mentions."""
+    names = group.program.dim_names()
+    sizes = {name: dims[name] for name in DYNAMIC_DIMS if name in names}
+    return Problem.of(group, dims), sizes
+
+
+def _schedule(group: KernelGroup, dims: dict[str, int], target: Target, text: str) -> Kernel:
     """The schedule that ``--schedule`` asks for, checked.
 
     Raises:
         IllegalSchedule: a knob that does not exist, or a schedule that cannot run.
         InputError: text that is neither a word it knows nor knobs.
     """
-    names = problem.group.program.dim_names()
-    sizes = {name: dims[name] for name in DYNAMIC_DIMS if name in names}
+    problem, sizes = _problem(group, dims)
     row = None if target.arch == "interpret" else _hardware(target)
     if text == "auto":
         choice = choose(problem, sizes, target, row or hardware.host_cpu())

@@ -1,6 +1,7 @@
 """The store of tuned configs: read, checked, merged, and looked up tier by tier."""
 
 from hsa_compiler.configs.device import device_record, versions
+from hsa_compiler.configs.forms import FormTimes
 from hsa_compiler.configs.lookup import (
     Choice,
     ConfigStore,
@@ -33,6 +34,7 @@ __all__ = [
     "ConfigStore",
     "DeviceRecord",
     "Entry",
+    "FormTimes",
     "Gain",
     "KernelConfig",
     "LocalityRecord",

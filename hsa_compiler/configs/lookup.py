@@ -18,9 +18,10 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hsa_compiler.configs.forms import FormTimes, faster_form
 from hsa_compiler.configs.schema import Entry, KernelConfig
 from hsa_compiler.configs.shapes import ShapeClass, bucket
 from hsa_compiler.configs.store import config_path, load_config, packaged_folder, user_folder
@@ -42,17 +43,27 @@ log = logging.getLogger("hsa_compiler.configs")
 
 @dataclass(frozen=True)
 class Choice:
-    """A schedule with the tier that gave it, the file, and the distance in weighted octaves."""
+    """A schedule with the tier that gave it, the file, and the distance in weighted octaves.
+
+    Of an entry of the call's own shape class, `measured` is its time in seconds and `locality` the
+    kind of selections on which it was timed.
+    """
 
     schedule: Schedule
     tier: str
     source: Path | None
     distance: float
     reason: str
+    measured: float | None = None
+    locality: str = ""
 
     def __str__(self) -> str:
         where = f" from {self.source}" if self.source else ""
         return f"{self.schedule} ({self.tier}{where}: {self.reason})"
+
+    def noted(self, note: str) -> Choice:
+        """The same with one more reason, where there is one."""
+        return replace(self, reason=f"{self.reason}; {note}") if note else self
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,10 @@ class ConfigStore:
             choice = self._search(problem, sizes, target, hardware, union)
             self._choices[key] = choice
         return choice
+
+    def choose_form(self, forms: Mapping[str, FormTimes]) -> tuple[str, str]:
+        """The form in which a program's kernels run, and why; the first where nothing is known."""
+        return faster_form(forms)
 
     def entries(self) -> Iterator[tuple[Path, Entry]]:
         """Every readable entry of every folder, with its file."""
@@ -201,7 +216,14 @@ class ConfigStore:
                         f"tuned on the same architecture {hardware.arch}. "
                         "Run `hsa-compiler autotune` here."
                     )
-                return Choice(schedule, tier, found.path, found.distance, reason)
+                choice = Choice(schedule, tier, found.path, found.distance, reason)
+                if tier == "exact":
+                    choice = replace(
+                        choice,
+                        measured=found.entry.time.median_ms / 1e3,
+                        locality=found.entry.locality.kind,
+                    )
+                return choice
         return self._plan(problem, target, hardware, plan, refused)
 
     def _relatives(self, kernel: str, hardware: Hardware) -> list[Path]:

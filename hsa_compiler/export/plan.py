@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from hsa_compiler.codegen.triton_export import Binary
 from hsa_compiler.compiler import lower_kernel, print_source
 from hsa_compiler.configs import Choice
-from hsa_compiler.ir import KernelGroup
+from hsa_compiler.ir import KernelGroup, fuse_groups
 from hsa_compiler.lowering.conversions import with_conversions
 from hsa_compiler.runtime import calls
 from hsa_compiler.runtime.dispatch import choose_schedule, first_that_fits
+from hsa_compiler.runtime.forms import form_of
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
@@ -91,12 +92,16 @@ def plan(
     def add(direction: str, group: KernelGroup) -> None:
         found.append(_part(direction, group, shape, target, row, build, deterministic))
 
+    def select(group: KernelGroup) -> tuple[Problem, Target, Choice]:
+        problem = Problem.of(group, shape.dims)
+        return problem, target, choose_schedule(problem, shape.dims, target, row, deterministic)
+
     for number, executable in enumerate(executables(shape, backward=passes == "both")):
-        for group in executable.groups:
+        for group in form_of(executable.forms, shape.dims, select, lambda: row).groups:
             add("forward" if number < 2 else "backward", group)
     kinds = [part.name for part in found]
     if "invert_index" not in kinds and any(part.reads("order") for part in found):
-        (group,) = calls.invert().groups
+        (group,) = fuse_groups(calls.invert().program)
         add("forward", group)
         # Before the first kernel that reads it, which is the attention.
         found.insert(kinds.index("attend"), found.pop())

@@ -146,7 +146,7 @@ class Lowering:
                 "target",
                 f"{self.problem.kind} with split={s.split} window={s.window} combine={s.combine} "
                 "adds from several programs at once, which this target cannot; use "
-                "combine='buffer' where the kernel has it, else split=0 and window=0",
+                "combine='buffer' where the kernel has it, split=0 and window=0",
             )
 
     def blocks(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hsa_compiler.errors import LoweringError
 from hsa_compiler.lowering.attend import lower_attend
-from hsa_compiler.lowering.attend_grad_kv import lower_attend_grad_kv
+from hsa_compiler.lowering.attend_grad_kv import lower_attend_grad, lower_attend_grad_kv
 from hsa_compiler.lowering.attend_grad_q import lower_attend_grad_q
 from hsa_compiler.lowering.attend_split import lower_attend_split
 from hsa_compiler.lowering.chunk_attend import lower_chunk_attend, lower_chunk_grad_q
@@ -30,6 +30,7 @@ LOWERINGS: dict[str, Callable[[Lowering], LoweredGroup]] = {
     "attend_grad_q": lower_attend_grad_q,
     "invert_index": lower_invert_index,
     "attend_grad_kv": lower_attend_grad_kv,
+    "attend_grad": lower_attend_grad,
     "weigh_grad": lower_weigh_grad,
     "landmark_grad": lower_landmark_grad,
 }

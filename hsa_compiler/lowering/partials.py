@@ -24,6 +24,8 @@ class Partials:
 
     Slots lie as ``[B, programs, L, K, rows, D]``: what programs side by side write, those of one
     head and window, is close together, and so is what is added up. `lse` lies alike, without D.
+    Where programs share out a chunk's sub-tiles a slot has one part for each of these `tiles`:
+    ``K * tiles`` in place of K.
     """
 
     low: Lowering
@@ -31,10 +33,17 @@ class Partials:
     shape: AttendShape
     space: Workspace
     lse: Workspace | None
+    tiles: int = 1
 
     @classmethod
     def of(
-        cls, low: Lowering, op: Op, shape: AttendShape, role: str, with_lse: bool = False
+        cls,
+        low: Lowering,
+        op: Op,
+        shape: AttendShape,
+        role: str,
+        with_lse: bool = False,
+        tiles: int = 1,
     ) -> Partials:
         """The buffer that the schedule asks for; `with_lse` for the parts of a joint softmax."""
         heads = Size.of("B") * "L" * shape.query_heads
@@ -49,10 +58,10 @@ class Partials:
             return cls(low, op, shape, Workspace(f"{role}_sum", "fp32", size, zeroed=True), None)
         q_value = op.operand("q")
         assert q_value is not None
-        slots = heads * shape.top_k
+        slots = heads * (shape.top_k * tiles)
         space = Workspace(f"{role}_parts", q_value.type.dtype, slots * shape.head_dim)
         lse = Workspace(f"{role}_lse", "fp32", slots) if with_lse else None
-        return cls(low, op, shape, space, lse)
+        return cls(low, op, shape, space, lse, tiles)
 
     @property
     def added(self) -> bool:
@@ -71,7 +80,7 @@ class Partials:
         """The number of every row's part [count]."""
         b, shape = rows.b, rows.shape
         program = (rows.batch * shape.programs + rows.program).to("i64")
-        place = (program * b.scalar("L") + token) * shape.top_k + slot
+        place = (program * b.scalar("L") + token) * (shape.top_k * self.tiles) + slot
         return place * shape.rows + rows.head_row()
 
     def _tile(self, b: TileBuilder, places: Var) -> Var:
@@ -79,13 +88,14 @@ class Partials:
         o_dim = b.arange(self.shape.head_dim, "o_dim")
         return (places * self.shape.head_dim).as_column + o_dim.as_row
 
-    def put(self, b: TileBuilder, rows: PairRows, part: Var) -> None:
-        """Leave the parts [count, D] of a step's pairs."""
+    def put(self, b: TileBuilder, rows: PairRows, part: Var, tile: Var | int = 0) -> None:
+        """Leave the parts [count, D] of a step's pairs, of one of the `tiles`."""
         target, mask = self.low.workspace(b, self.space), rows.mask_tile()
         if self.added:
             b.atomic_add(target, rows.tile(), part, mask)
-        else:
-            b.store(target, self._tile(b, self._places(rows, rows.token, rows.slot)), part, mask)
+            return
+        slot = rows.slot if self.tiles == 1 else rows.slot * self.tiles + tile
+        b.store(target, self._tile(b, self._places(rows, rows.token, slot)), part, mask)
 
     def put_lse(self, b: TileBuilder, rows: PairRows, lse: Var) -> None:
         """Leave the LSEs [count] of a step's pairs, in base 2."""
@@ -139,14 +149,16 @@ class Partials:
 
     def _slots(self, b: TileBuilder, carry: list[tuple[str, Var]]) -> AbstractContextManager[Loop]:
         # Loads of a few steps under way at once: nothing else hides their time.
-        return b.loop(0, self.shape.top_k, name="i_slot", carry=carry, stages=SUM_STAGES)
+        count = self.shape.top_k * self.tiles
+        return b.loop(0, count, name="i_slot", carry=carry, stages=SUM_STAGES)
 
     def _chosen(self, b: TileBuilder, rows: QueryRows, slot: Var) -> tuple[Var, Var]:
-        """The numbers of the rows' parts of a slot, and which of them exist."""
+        """The numbers of the rows' parts of a slot (and sub-tile), and which of them exist."""
         shape, token, exists = self.shape, rows.token(), rows.mask()
         indices = self.low.operand(b, self.op, "indices")
         base = rows.slots(token, shape.index_head(rows.program), shape.index_heads)
-        chosen = b.load(indices, base + slot, exists if base.shape else None, other=-1)
+        chunk = slot if self.tiles == 1 else slot // self.tiles
+        chosen = b.load(indices, base + chunk, exists if base.shape else None, other=-1)
         seen = both(b, b.broadcast(chosen >= 0, (rows.count,), "m_seen"), exists)
         assert seen is not None
         return self._places(rows, token, slot), seen

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hsa_compiler.lowering.attend import close_softmax, grow_maximum, whole_chunk_softmax
 from hsa_compiler.lowering.common import LOG2E, Lowering
 from hsa_compiler.lowering.heads import ChunkTiles, QueryRows
+from hsa_compiler.lowering.pair_rows import PairRows
 from hsa_compiler.tile.builder import TileBuilder
 from hsa_compiler.tile.ir import Pointer, Var
 
@@ -163,6 +164,14 @@ def joint_row_grads(low: Lowering, b: TileBuilder, rows: QueryRows, b_do: Var) -
         d_lse = b_wl * b.sum((b_local - b_out) * b_do, 1)
         b.store(low.result(b, local, "d_local_lse"), rows.per_head(), d_lse, rows.mask())
     return total, delta
+
+
+def load_joint_rows(low: Lowering, tiles: ChunkTiles, rows: PairRows, delta: Pointer) -> JointRows:
+    """Total LSE and `delta` of every row of a step's pairs."""
+    b = tiles.b
+    total_lse = low.operand(b, low.op("fuse_joint_grad"), "total_lse")
+    total = load_total_lse(b, total_lse, rows.per_head(), rows.mask)
+    return JointRows(tiles, total, b.load(delta, rows.per_head(), rows.mask, name="b_delta"))
 
 
 def load_total_lse(b: TileBuilder, total_lse: Pointer, offsets: Var, mask: Var | None) -> Var:

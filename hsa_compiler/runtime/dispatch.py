@@ -21,7 +21,7 @@ from hsa_compiler.errors import BackendError, InputError
 from hsa_compiler.ir import KernelGroup
 from hsa_compiler.runtime import record
 from hsa_compiler.schedules import cost_model, hardware
-from hsa_compiler.schedules.legality import without_atomics
+from hsa_compiler.schedules.legality import adds_atomically, without_atomics
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.schedules.space import smaller_schedules
@@ -159,7 +159,11 @@ def select_schedule(
     backend: str,
     deterministic: bool = False,
 ) -> tuple[Problem, Target, Choice]:
-    """What `dispatch` would compile, without compiling it."""
+    """What `dispatch` would compile, without compiling it.
+
+    Raises:
+        IllegalSchedule: no schedule is deterministic, where that is asked for.
+    """
     target = target_of(resolve_backend(backend, device), device)
     row = hardware.detect("cpu" if target.arch == "interpret" else str(device))
     problem = Problem.of(group, dims)
@@ -177,14 +181,25 @@ def choose_schedule(
     names = problem.group.program.dim_names()
     sizes = {name: dims[name] for name in DYNAMIC_DIMS if name in names}
     choice = choose(problem, sizes, target, row)
-    if deterministic and choice.schedule.combine == "atomic":
+    if deterministic and adds_atomically(problem.kind, choice.schedule):
         schedule = without_atomics(problem.kind, choice.schedule)
         if not affordable(problem, schedule, sizes, row):
-            plans = cost_model.ranked(problem, sizes, row, backend=target.backend)
-            schedule = next(p.schedule for p in plans if p.schedule.combine != "atomic")
-        reason = f"{choice.reason}; without atomic adds, as deterministic=True asks"
-        choice = replace(choice, schedule=schedule, reason=reason)
+            schedule = _planned_without_atomics(problem, sizes, row, target)
+        # Its own time is not known.
+        choice = replace(choice, schedule=schedule, measured=None, locality="")
+        choice = choice.noted("without atomic adds, as deterministic=True asks")
     return choice
+
+
+def _planned_without_atomics(
+    problem: Problem, sizes: Mapping[str, int], row: hardware.Hardware, target: Target
+) -> Schedule:
+    for plan in cost_model.ranked(problem, sizes, row, backend=target.backend):
+        if not adds_atomically(problem.kind, plan.schedule):
+            return plan.schedule
+    raise IllegalSchedule(
+        "combine", f"no schedule of {problem.kind} without atomic adds fits {row.name}"
+    )
 
 
 def dispatch(
@@ -193,8 +208,9 @@ def dispatch(
     device: torch.device,
     backend: str,
     deterministic: bool = False,
+    note: str = "",
 ) -> Dispatched:
-    """Choose a schedule, compile the kernel and note the choice.
+    """Choose a schedule, compile the kernel and note the choice, `note` among its reasons.
 
     Args:
         group: the kernel group.
@@ -210,6 +226,7 @@ def dispatch(
     from hsa_compiler.compiler import compile_kernel
 
     problem, target, choice = select_schedule(group, dims, device, backend, deterministic)
+    choice = choice.noted(note)
     tried = {choice.schedule}
     fallbacks = [s for s in smaller_schedules(problem, target.backend) if s not in tried]
     try:

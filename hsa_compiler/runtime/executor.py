@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from hsa_compiler.configs import default_store
-from hsa_compiler.ir import KernelGroup, Program, fuse_groups, interpret
+from hsa_compiler.ir import KernelGroup, Program, group_forms, interpret
 from hsa_compiler.ir.dims import evaluate
 from hsa_compiler.ir.interpreter import TORCH_DTYPES
 from hsa_compiler.runtime import memory
 from hsa_compiler.runtime.dispatch import Dispatched, dispatch, resolve_backend
+from hsa_compiler.runtime.forms import choose_form
 
 DTYPE_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 #: Plans an executable keeps: one per set of dims, and dims grow token by token in generation.
@@ -65,11 +66,14 @@ class Plan:
 
 
 class Executable:
-    """A program split into kernel groups, with the plans it has been run with so far."""
+    """A program split into kernel groups, with the plans it has been run with so far.
+
+    `forms` are the ways to split it; which one runs depends on dims and device.
+    """
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.groups: tuple[KernelGroup, ...] = fuse_groups(program)
+        self.forms: dict[str, tuple[KernelGroup, ...]] = group_forms(program)
         self.inputs = tuple(value.name for value in program.inputs)
         self.outputs = tuple(value.name for value in program.outputs)
         self._plans: dict[tuple[object, ...], Plan] = {}
@@ -145,18 +149,19 @@ class Executable:
     def _build(
         self, dims: Mapping[str, int], device: torch.device, backend: str, deterministic: bool
     ) -> Plan:
-        made = {value.name for group in self.groups for value in group.program.outputs}
+        form = choose_form(self.forms, dims, device, backend, deterministic)
+        made = {value.name for group in form.groups for value in group.program.outputs}
         dead = made - set(self.outputs)
         last: dict[str, int] = {}
-        for number, group in enumerate(self.groups):
+        for number, group in enumerate(form.groups):
             last.update({value.name: number for value in group.program.inputs})
         steps = tuple(
             Step(
                 outputs=_outputs(group, dims),
-                kernel=dispatch(group, dims, device, backend, deterministic),
+                kernel=dispatch(group, dims, device, backend, deterministic, form.note(group.kind)),
                 last_use=tuple(n for n in sorted(dead) if last.get(n) == number),
             )
-            for number, group in enumerate(self.groups)
+            for number, group in enumerate(form.groups)
         )
         outputs = sum(output.bytes for step in steps for output in step.outputs)
         # Workspaces live for one launch only.

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from hsa_compiler.errors import InputError
+from hsa_compiler.ir import fuse_groups
 from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions
 from hsa_compiler.runtime import attention_op, calls, checks, retrieve_op, validate
 from hsa_compiler.runtime.dispatch import resolve_backend, select_schedule
 from hsa_compiler.runtime.executor import DTYPE_NAMES, Executable, torch_wants_deterministic
+from hsa_compiler.runtime.forms import choose_form
 from hsa_compiler.runtime.record import Row, used
 
 #: Dims that `explain_shape` must be given; the others have defaults.
@@ -57,7 +59,8 @@ def explain(
         packed: as with cu_seqlens.
 
     Returns:
-        One `Row` per kernel in launch order; nothing is compiled or launched. Without tensors:
+        One `Row` per kernel in launch order; nothing is compiled or launched. Where the gradients
+        of attention may be one kernel or two, their rows say which it is and why. Without tensors:
         every kernel that this process has run so far. Empty for ``backend="reference"``, and
         where there is no token or no chunk yet.
 
@@ -160,10 +163,13 @@ def explain_shape(
         found.append(calls.backward(retrieve, of, tuple(wrt)))
     rows: list[Row] = []
     for executable in found:
-        for group in executable.groups if executable is not None else ():
-            chosen = select_schedule(group, sizes, device, backend, deterministic)
+        if executable is None:
+            continue
+        form = choose_form(executable.forms, sizes, device, backend, deterministic)
+        for group in form.groups:
+            chosen = form.explained(select_schedule(group, sizes, device, backend, deterministic))
             if group.kind == "attend" and chosen[2].schedule.order == "chunk" and not backward:
-                (index,) = calls.invert().groups
+                (index,) = fuse_groups(calls.invert().program)
                 rows.append(Row.of(*select_schedule(index, sizes, device, backend, deterministic)))
             rows.append(Row.of(*chosen))
     return rows

@@ -29,7 +29,7 @@ from hsa_compiler.tuner.correctness import given_selection
 from hsa_compiler.tuner.shapes import Shape
 
 #: Kernels whose outputs are drawn where other kernels read them.
-DRAWN = ("attend_grad_q", "attend_grad_kv")
+DRAWN = ("attend_grad_q", "attend_grad_kv", "attend_grad")
 #: ... and those that are too large for the interpreter at real sizes.
 DRAWN_WHEN_LARGE = (*DRAWN, "attend")
 #: How much larger the logits of every eighth row are in the correctness gate.
@@ -84,11 +84,13 @@ def executables(shape: Shape, backward: bool = True) -> list[Executable]:
 
 
 def kernel_groups(shape: Shape) -> dict[str, KernelGroup]:
-    """The kernels that a forward and a backward call of `hsa_attention` run, by kind."""
+    """The kernels that a forward and a backward call of `hsa_attention` may run, by kind: those of
+    every form of its programs."""
     groups: dict[str, KernelGroup] = {}
     for executable in executables(shape):
-        for group in executable.groups:
-            groups.setdefault(group.kind, group)
+        for form in executable.forms.values():
+            for group in form:
+                groups.setdefault(group.kind, group)
     return groups
 
 

@@ -62,6 +62,21 @@ def test_backward_kernels(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_backward_kernels_are_those_that_a_call_would_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shape = "L=32768,Hq=16,H=16,D=64,K=16"
+    common = ("--stage", "tile", "--shape", shape, "--target", "triton:sm_90")
+    first, *_ = shown(capsys, *common, "--backward")
+    assert first["kernel"] == "attend_grad"
+    assert "gradients of attention as one kernel: predicted" in str(first["reason"])
+    # The others can be asked for.
+    (row,) = shown(capsys, *common, "--kernel", "attend_grad_kv")
+    assert "predicted" not in str(row["reason"])
+    (row,) = shown(capsys, "--stage", "triton", "--shape", SMALL, "--kernel", "attend_grad")
+    assert "def attend_grad(" in str(row["text"])
+
+
 def test_schedules_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     common = ("--stage", "triton", "--kernel", "attend", "--target", "triton:sm_80")
     for word, reason in (("generic", "generic"), ("planned", "planned"), ("warps=8", "given")):

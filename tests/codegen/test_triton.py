@@ -7,14 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from triton.backends import nvidia
 
 from hsa_compiler.codegen import triton_build
 from hsa_compiler.compiler import compile_kernel, generate_source, lower_kernel
 from hsa_compiler.errors import BackendError
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.footprint import KernelShape, footprint
+from hsa_compiler.schedules.hardware import named
 from hsa_compiler.schedules.problem import Target
+from hsa_compiler.schedules.rates import resident_programs
 from hsa_compiler.schedules.schedule import KERNELS, Schedule
+from hsa_compiler.tuner.shapes import SHAPES
+from hsa_compiler.tuner.workload import Task
 from tests import problems
 
 HOPPER = Target("triton", "sm_90")
@@ -31,6 +36,7 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "triton"
         ("attend_grad_q.union", {"order": "union", "tokens": 4}),
         ("attend.chunk", {"order": "chunk", "combine": "buffer", "window": 2048}),
         ("attend_grad_q.chunk", {"order": "chunk", "combine": "atomic"}),
+        ("attend_grad.shared", {"window": 2048, "combine": "atomic"}),
         (
             "attend_grad_q.descriptors",
             {"order": "union", "tokens": 4, "stages": 3, "descriptors": "all"},
@@ -63,6 +69,7 @@ def test_kernels_compile_for_gpus_that_are_not_here(arch: str, tmp_path: Path) -
         ("attend", {"order": "union", "tokens": 4, "registers": 168}),
         ("attend", {"order": "chunk", "combine": "atomic"}),
         ("attend", {"parts": 8}),
+        ("attend_grad", {"pairs": 4, "window": 2048, "combine": "atomic"}),
         ("landmark_grad", {"window": 1024, "combine": "atomic"}),
         ("weigh", {}),
         ("select", {"parts": 1024, "tokens": 1, "fan": 4, "stages": 1}),
@@ -101,6 +108,37 @@ def test_blocks_are_loaded_by_the_copy_engine(kind: str, descriptors: str, tmp_p
     assert "wgmma" in ptx
     held = footprint(KernelShape.of(problem), schedule, "triton")
     assert held.shared_bytes == pytest.approx(compiled.metadata.shared, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("shape", "change"),
+    [
+        ("g1", {"pairs": 64}),
+        ("g1", {"pairs": 64, "combine": "atomic"}),
+        ("g4", {"pairs": 8, "window": 2048}),
+    ],
+)
+def test_all_gradients_fit_the_registers_of_hopper(
+    shape: str, change: dict[str, object], tmp_path: Path
+) -> None:
+    problem = Task("attend_grad", SHAPES[shape], "cuda:0").problem
+    schedule = generic("attend_grad", "triton").replace(**change)
+    tile = lower_kernel(problem, schedule, HOPPER)
+    path = tmp_path / f"{shape}_{schedule.combine}.py"
+    path.write_text(generate_source(problem, schedule, HOPPER))
+    main = triton_build.compile_ahead(path, tile, schedule, HOPPER)[0]
+    assert main.metadata.name == "attend_grad"
+    cubin = tmp_path / "main.cubin"
+    cubin.write_bytes(main.asm["cubin"])
+    tool = Path(nvidia.__file__).parent / "bin" / "cuobjdump"
+    used = subprocess.run(
+        [str(tool), "-res-usage", str(cubin)], capture_output=True, text=True, check=True
+    )
+    assert "STACK:0 " in used.stdout + used.stderr, "registers were spilled"
+    held = footprint(KernelShape.of(problem), schedule, "triton")
+    assert held.shared_bytes == pytest.approx(main.metadata.shared, rel=0.1)
+    # Two programs of four warps share a multiprocessor.
+    assert resident_programs(schedule, held, named("nvidia_h100_80gb_hbm3")) == 2
 
 
 def test_a_process_that_does_not_interpret_refuses_the_interpreter_target() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hsa_compiler.ir import Program, differentiate, fuse_groups, interpret
+from hsa_compiler.ir import Program, differentiate, fuse_groups, group_forms, interpret
 from hsa_compiler.ir.dims import evaluate
 from tests.naive import visible_range
 
@@ -79,11 +79,11 @@ def random_values(
 
 
 def by_groups(
-    program: Program, values: Mapping[str, Tensor], dims: Mapping[str, int]
+    program: Program, values: Mapping[str, Tensor], dims: Mapping[str, int], form: str = "split"
 ) -> dict[str, Tensor]:
     """The program's outputs, its kernels run one after the other."""
     env = dict(values)
-    for group in fuse_groups(program):
+    for group in fuse_groups(program, form):
         env.update(interpret(group.program, env, dims))
     return {value.name: env[value.name] for value in program.outputs}
 
@@ -96,7 +96,7 @@ def run(
 ) -> dict[str, Tensor]:
     """The program's outputs; those in `of` carry the gradients of the backward program.
 
-    Both programs also run group by group, which must give the same bits.
+    Both programs also run group by group, in every form, which must give the same bits.
     """
     names = [value.name for value in program.inputs]
     results = _Interpreted.apply(program, dims, tuple(of), *(values[name] for name in names))
@@ -127,9 +127,11 @@ class _Interpreted(torch.autograd.Function):
 def _both(
     program: Program, values: Mapping[str, Tensor], dims: Mapping[str, int]
 ) -> dict[str, Tensor]:
-    whole, parts = interpret(program, values, dims), by_groups(program, values, dims)
-    for name, result in whole.items():
-        assert torch.equal(result, parts[name]), name
+    whole = interpret(program, values, dims)
+    for form in group_forms(program):
+        parts = by_groups(program, values, dims, form)
+        for name, result in whole.items():
+            assert torch.equal(result, parts[name]), (form, name)
     return whole
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hsa_compiler.compiler import lower_kernel
 from hsa_compiler.errors import LoweringError, TileError
-from hsa_compiler.ir import differentiate, fuse_groups
+from hsa_compiler.ir import differentiate, fuse_groups, group_forms
 from hsa_compiler.ir.programs import (
     AttentionOptions,
     RetrieveOptions,
@@ -85,8 +85,8 @@ def test_every_variant_lowers_in_chunk_order(
 ) -> None:
     program = chunk_attention_program(replace(options, inverse=True))
     for part in (program, differentiate(program)):
-        for group in fuse_groups(part):
-            if group.kind not in ("attend", "attend_grad_q"):
+        for group in (group for form in group_forms(part).values() for group in form):
+            if group.kind not in ("attend", "attend_grad_q", "attend_grad"):
                 continue
             schedule = generic(group.kind, target.backend).replace(
                 order="chunk", combine=combine, chunk_tile=tile
@@ -124,6 +124,8 @@ def _rows(kernel: Kernel) -> set[int]:
         ("attend_grad_kv", {"order": "token"}, "order"),
         ("attend_grad_kv", {"split": 64}, "combine"),
         ("attend_grad_kv", {"combine": "atomic"}, "combine"),
+        ("attend_grad", {"order": "token", "combine": "none"}, "order"),
+        ("attend_grad", {"combine": "none"}, "combine"),
         ("landmark_grad", {"split": 64, "combine": "buffer"}, "combine"),
     ],
 )
@@ -153,10 +155,19 @@ def test_chunk_order_needs_an_inverse_index() -> None:
         lower_kernel(Problem.of(group, DIMS), schedule, TARGETS[0])
 
 
-@pytest.mark.parametrize("shared", [{"split": 64}, {"window": 1024}])
-def test_programs_of_a_cpu_cannot_add_into_shared_memory(shared: dict[str, int]) -> None:
-    problem, _ = problems.make("attend_grad_kv")
-    schedule = generic("attend_grad_kv", "tvm").replace(**shared, combine="atomic")
+@pytest.mark.parametrize(
+    ("kind", "shared"),
+    [
+        ("attend_grad_kv", {"split": 64, "combine": "atomic"}),
+        ("attend_grad_kv", {"window": 1024, "combine": "atomic"}),
+        ("attend_grad", {"window": 2048}),
+    ],
+)
+def test_programs_of_a_cpu_cannot_add_into_shared_memory(
+    kind: str, shared: dict[str, object]
+) -> None:
+    problem, _ = problems.make(kind)
+    schedule = generic(kind, "tvm").replace(**shared)
     with pytest.raises(IllegalSchedule, match="split=0 and window=0"):
         lower_kernel(problem, schedule, TARGETS[1])
 

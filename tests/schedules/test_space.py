@@ -78,6 +78,9 @@ def test_a_legal_default_exists_on_the_smallest_gpu(head_dim: int, chunk: int, d
         ("attend_grad_kv", "triton", {"split": 64}, "combine", "combine='atomic'"),
         ("attend_grad_kv", "triton", {"combine": "atomic"}, "combine", "split=0"),
         ("attend_grad_kv", "tvm", {"split": 64, "combine": "atomic"}, "knob", "allowed: 0"),
+        ("attend_grad", "triton", {"combine": "none"}, "knob", "allowed: 'buffer', 'atomic'"),
+        ("attend_grad", "triton", {"order": "union"}, "order", "it has: chunk"),
+        ("attend_grad", "tvm", {"window": 2048}, "knob", "allowed: 0"),
         (
             "attend_grad_kv",
             "triton",
@@ -187,6 +190,30 @@ def test_neighbours_are_one_move_away_and_keep_split_with_combine() -> None:
     assert start.replace(warps=8) in moves
     assert start.replace(warps=1) not in moves
     assert start.replace(split=32, combine="atomic") in moves
+
+
+@pytest.mark.parametrize("backend", kernel_knobs.BACKENDS)
+def test_neighbours_of_all_gradients_are_legal(backend: str) -> None:
+    start = generic("attend_grad", backend)
+    moves = neighbours("attend_grad", backend, start)
+    for move in moves:
+        legality.check_knobs("attend_grad", move, backend)
+    assert (start.replace(combine="atomic") in moves) == (backend == "triton")
+    # How parts of d_q meet and how chunks are shared out are two choices.
+    assert (start.replace(window=2048) in moves) == (backend == "triton")
+
+
+@pytest.mark.parametrize("window", [0, 2048])
+@pytest.mark.parametrize("combine", ["buffer", "atomic"])
+def test_what_adds_atomically_can_be_had_without(combine: str, window: int) -> None:
+    schedule = generic("attend_grad", "triton").replace(combine=combine, window=window)
+    assert legality.adds_atomically("attend_grad", schedule) == (combine == "atomic" or window > 0)
+    without = legality.without_atomics("attend_grad", schedule)
+    assert not legality.adds_atomically("attend_grad", without)
+    legality.check_knobs("attend_grad", without, "triton")
+    # Parts in a buffer need none, however rows are shared out.
+    queries = generic("attend_grad_q", "triton").replace(order="chunk", combine="buffer")
+    assert not legality.adds_atomically("attend_grad_q", queries.replace(window=2048))
 
 
 @pytest.mark.parametrize("kind", ["attend", "attend_grad_q"])

@@ -15,18 +15,15 @@ import torch
 
 from hsa_compiler.compiler import compile_kernel
 from hsa_compiler.ir.dims import evaluate
-from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import Schedule
-from hsa_compiler.tuner.correctness import TOLERANCE, Reference, poisoned_outputs
 from hsa_compiler.tuner.shapes import Shape
-from hsa_compiler.tuner.workload import Task, gate_cases
+from hsa_compiler.tuner.workload import Task
+from tests.triton_interpret.gate import INTERPRETER, run
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") != "1",
     reason="Triton's interpreter needs TRITON_INTERPRET=1 before Triton is imported",
 )
-CPU = torch.device("cpu")
-INTERPRETER = Target("triton", "interpret")
 #: 37 tokens are no multiple of a tile's, and 83 keys end in the middle of a chunk.
 SIZES = {"L": 37, "Lkv": 83, "B": 2, "D": 32, "S": 16, "K": 3, "dtype": "fp32"}
 UNION = Schedule(order="union", tokens=8)
@@ -86,20 +83,3 @@ def empty_call(inputs: tuple[object, ...]) -> Iterator[tuple[object, tuple[int, 
     for value in inputs:
         shape = tuple(evaluate(dim, sizes) for dim in value.type.shape)  # type: ignore[attr-defined]
         yield value, shape, dtypes[value.type.dtype]  # type: ignore[attr-defined]
-
-
-def run(task: Task, schedule: Schedule, shift: int = 0) -> None:
-    """Gate a schedule; inputs start `shift` elements after an aligned address."""
-    kernel = compile_kernel(task.problem, schedule, INTERPRETER)
-    for case in gate_cases(task, CPU):
-        reference = Reference(task.problem.group, case.values, case.dims, TOLERANCE["fp32"])
-        outputs = poisoned_outputs(task.problem.group, case.dims, CPU)
-        values = {name: shifted(x, shift) for name, x in case.values.items()}
-        kernel.launch({**values, **outputs}, case.dims)
-        reference.check(outputs)
-
-
-def shifted(x: torch.Tensor, elements: int) -> torch.Tensor:
-    """The same tensor, `elements` after the start of its memory."""
-    memory = torch.empty(x.numel() + elements, dtype=x.dtype)
-    return memory[elements:].view(x.shape).copy_(x)

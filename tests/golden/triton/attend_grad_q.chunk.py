@@ -5,7 +5,7 @@ import triton.language as tl
 
 @triton.jit(do_not_specialize=['C', 'Lkv', 'R', 'L'])
 def attend_grad_q(
-    p_order, p_offsets, p_k, p_v, p_q, p_d_out, p_d_weights, p_weights, p_d_q_sum, C, Lkv, R, L,
+    p_order, p_offsets, p_k, p_v, p_d_weights, p_q, p_d_out, p_weights, p_d_q_sum, C, Lkv, R, L,
 ):
     # grid: (C, 1, B)
     i_work = tl.program_id(0)
