@@ -10,7 +10,7 @@ promise times.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hsa_compiler.ir.dims import evaluate
@@ -240,17 +240,8 @@ def ranked(
 ) -> tuple[Prediction, ...]:
     """Every feasible schedule whose buffers the device can afford, with its prediction, the fastest
     first; ties by the literal default, then by name, so that the order is the same everywhere."""
-    backend = backend or _backend(hardware)
-    default = generic(problem.kind, backend)
-    todo = work(problem, sizes)
-    found = [
-        predict(problem, schedule, sizes, hardware, union, backend, todo)
-        for schedule in space.feasible(problem, backend, hardware)
-        if affordable(problem, schedule, sizes, hardware)
-    ]
-    return tuple(
-        sorted(found, key=lambda p: (p.seconds, _moves(p.schedule, default), str(p.schedule)))
-    )
+    found = _predictions(problem, sizes, hardware, union, backend)
+    return tuple(sorted(found, key=_place(problem, backend or _backend(hardware))))
 
 
 def best(
@@ -265,10 +256,30 @@ def best(
     Raises:
         IllegalSchedule: kind ``"space"``, when no schedule of the space fits the device.
     """
-    found = ranked(problem, sizes, hardware, union, backend)
+    found = _predictions(problem, sizes, hardware, union, backend)
     if not found:
         raise IllegalSchedule("space", f"no schedule of {problem.kind} fits {hardware.name}")
-    return found[0]
+    # Only those that tie need the rest of the order.
+    least = min(p.seconds for p in found)
+    place = _place(problem, backend or _backend(hardware))
+    return min((p for p in found if p.seconds == least), key=place)
+
+
+def _predictions(
+    problem: Problem,
+    sizes: Mapping[str, int],
+    hardware: Hardware,
+    union: float | None,
+    backend: str | None,
+) -> list[Prediction]:
+    """Every feasible schedule whose buffers the device can afford."""
+    backend = backend or _backend(hardware)
+    todo = work(problem, sizes)
+    return [
+        predict(problem, schedule, sizes, hardware, union, backend, todo)
+        for schedule in space.feasible(problem, backend, hardware)
+        if affordable(problem, schedule, sizes, hardware)
+    ]
 
 
 def planned(
@@ -286,10 +297,17 @@ def _backend(hardware: Hardware) -> str:
     return "triton" if hardware.kind == "cuda" else "tvm"
 
 
-def _moves(schedule: Schedule, default: Schedule) -> int:
-    """How many knobs differ."""
-    # Not by to_json, which copies: thousands are compared.
-    return sum(value != getattr(default, name) for name, value in vars(schedule).items())
+def _place(problem: Problem, backend: str) -> Callable[[Prediction], tuple[float, int, str]]:
+    """What orders predictions: time, then knobs that differ from the literal default, then name."""
+    default = vars(generic(problem.kind, backend))
+
+    def place(prediction: Prediction) -> tuple[float, int, str]:
+        # Not by to_json, which copies: thousands are compared.
+        knobs = vars(prediction.schedule).items()
+        moves = sum(value != default[name] for name, value in knobs)
+        return prediction.seconds, moves, str(prediction.schedule)
+
+    return place
 
 
 def _recomputed(shape: KernelShape, schedule: Schedule) -> float:

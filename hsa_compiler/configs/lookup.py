@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,7 +85,7 @@ class ConfigStore:
             folders = [f for f in (user_folder(), packaged_folder()) if f is not None]
         self.folders = tuple(Path(folder) for folder in folders)
         self._files: dict[Path, KernelConfig | None] = {}
-        self._choices: dict[tuple[object, ...], Choice] = {}
+        self._choices: dict[Hashable, Choice] = {}
         self._said: set[str] = set()
 
     def choose(
@@ -124,6 +124,15 @@ class ConfigStore:
     def choose_form(self, forms: Mapping[str, FormTimes]) -> tuple[str, str]:
         """The form in which a program's kernels run, and why; the first where nothing is known."""
         return faster_form(forms)
+
+    @property
+    def choices(self) -> Mapping[Hashable, Choice]:
+        """What was chosen so far, by call."""
+        return dict(self._choices)
+
+    def remember(self, choices: Mapping[Hashable, Choice]) -> None:
+        """Take over what another process chose from the same folders."""
+        self._choices.update(choices)
 
     def entries(self) -> Iterator[tuple[Path, Entry]]:
         """Every readable entry of every folder, with its file."""

@@ -1,8 +1,8 @@
 """Compiles kernels ahead of their first launch, in parallel processes that touch no GPU.
 
-What a process builds lies where the first launch looks for it: in the cache of generated sources,
-in Triton's own cache, or, for a CPU, beside the source. A compilation that hangs is killed after
-its time-out.
+What such a process builds lies where the first launch looks for it: in the cache of generated
+sources, in Triton's own cache, or, for a CPU, beside the source. A compilation that hangs is killed
+after its time-out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -20,6 +21,9 @@ from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner.bench import failure_kind
 from hsa_compiler.tuner.worker import TICK, CandidateFailed, usable_cpus
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Seconds after which a compilation is killed, where nobody says otherwise.
 COMPILE_TIMEOUT = 120.0
@@ -57,21 +61,34 @@ class CompilePool:
 
         Returns the cause of every failure, by job.
         """
-        wanted = list(dict.fromkeys(jobs))
+        outcomes = self.run(_build, jobs, timeout)
+        return {
+            job: outcome
+            for job, outcome in outcomes.items()
+            if isinstance(outcome, CandidateFailed)
+        }
+
+    def run(
+        self, function: Callable[[T], R], items: Iterable[T], timeout: float = COMPILE_TIMEOUT
+    ) -> dict[T, R | CandidateFailed]:
+        """Call a module's function for every item, equal ones once, each within `timeout` seconds.
+
+        Returns what it gave, or why it failed, by item.
+        """
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPool(self.workers, initializer=_start, context=context)
-        futures: dict[Job, Future[None]] = {
-            job: self._pool.schedule(_build, args=(job,), timeout=timeout) for job in wanted
+        futures: dict[T, Future[R]] = {
+            item: self._pool.schedule(function, args=(item,), timeout=timeout)
+            for item in dict.fromkeys(items)
         }
         while wait(futures.values(), TICK).not_done:
             self._tick()
-        failed = {}
-        for job, future in futures.items():
+        outcomes: dict[T, R | CandidateFailed] = {}
+        for item, future in futures.items():
             error = future.exception()
-            if error is not None:
-                failed[job] = _cause(error, timeout)
-        return failed
+            outcomes[item] = future.result() if error is None else _cause(error, timeout)
+        return outcomes
 
     def __enter__(self) -> CompilePool:
         return self
