@@ -41,14 +41,13 @@ from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.schedules.traffic import (
     Call,
     Work,
+    local_union,
     missed_bytes,
     programs_and_reads,
     union_share,
 )
 from hsa_compiler.schedules.workspace import affordable
 
-#: Chunks in the union of 16 neighbouring tokens, over K, where nobody measured it.
-DEFAULT_UNION = 1.3
 #: Share of the other resources' times that the binding one does not hide: on a GPU whose attention
 #: programs compute, of selection on a GPU, and elsewhere.
 ATTEND_OVERLAP_LOSS = 0.2
@@ -174,7 +173,8 @@ def predict(
     todo = todo or work(problem, sizes)
     held = footprint(shape, schedule, backend)
     chunks = chunk_count(problem, sizes)
-    call = Call(shape, schedule, sizes, chunks, todo, union or DEFAULT_UNION)
+    union = union or local_union(shape.top_k, max(chunks, 1))
+    call = Call(shape, schedule, sizes, chunks, todo, union)
     recomputed = _recomputed(shape, schedule)
     # Sub-tiled gradients walk a chunk twice: the softmax first, then its gradient.
     programs, read = programs_and_reads(call, 1.0 if recomputed == 1.0 else 2.0)

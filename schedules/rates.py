@@ -34,6 +34,9 @@ ATTEND_PRODUCTS = {"attend": 2, "attend_grad_q": 3, "attend_grad_kv": 4, "attend
 LOGIT_OPS = {"attend": 13.0, "attend_grad_q": 18.0, "attend_grad_kv": 20.0, "attend_grad": 22.0}
 #: Instructions of a comparison of two pairs when unions are listed.
 UNION_OPS = 5.0
+#: Threads of a warp, lanes of a multiprocessor, and how much slower a program that lists a union is
+#: with nobody to hide its waits.
+WARP, LANES_PER_UNIT, LIST_STALLS = 32, 128, 2.0
 #: Seconds from a load's issue to its data, on a GPU (L2 hit under load).
 LOAD_SECONDS = 8e-7
 #: Share of the tensor core's rate that tiles of fewer than 64 rows reach (mma.sync, no wgmma).
@@ -161,8 +164,11 @@ def attend_seconds(
         stalled = max(stalled, alone)
     if schedule.order == "union":
         lists = call.todo.rows / schedule.tokens * shape.index_heads
-        compared = lists * (schedule.tokens * shape.top_k) ** 2
-        stalled += compared * UNION_OPS / (hardware.fp32_rate / 2)
+        each = UNION_OPS * (schedule.tokens * shape.top_k) ** 2
+        # All lists by all lanes of the device, but no list faster than its warps alone.
+        lanes = hardware.units * LANES_PER_UNIT
+        alone = each * LIST_STALLS * lanes / min(WARP * schedule.warps, LANES_PER_UNIT)
+        stalled += max(lists * each, alone) / (hardware.fp32_rate / 2)
     return stalled
 
 

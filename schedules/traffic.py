@@ -84,6 +84,16 @@ class Call:
         return self.shape.kv_heads if owned else self.shape.programs
 
 
+def local_union(top_k: int, chunks: int) -> float:
+    """Chunks in the union of 16 neighbouring tokens, over K, that `local` selections have: the more
+    there are to choose from, the less neighbours agree.
+
+    Within 3 % of what was measured for 16 to 256 times as many chunks as a token chooses. Never
+    less than a little more than their own: tokens of a tile share no chunk for nothing.
+    """
+    return max(1.1, 0.45 + 0.205 * math.sqrt(chunks / top_k))
+
+
 def union_share(call: Call) -> float:
     """Chunks that a tile of tokens walks in union order, over those that one of its tokens chose;
     1 in the other orders.

@@ -90,7 +90,10 @@ def generate(program: TileProgram, schedule: Schedule, target: Target) -> str:
     kernels = [_Printer(kernel, interpret, overlapped).text() for kernel in program.kernels]
     needs_merge = any("merge_top_k(" in text for text in kernels)
     head = f'"""Generated for {target}; schedule: {schedule}."""\n\n'
-    head += "import triton\nimport triton.language as tl\n\n"
+    head += "import triton\nimport triton.language as tl\n"
+    if any("libdevice." in text for text in kernels):
+        head += "from triton.language.extra import libdevice\n"
+    head += "\n"
     return head + (_MERGE_TOP_K if needs_merge else "") + "\n\n".join(["", *kernels]).lstrip("\n")
 
 
@@ -202,6 +205,13 @@ class _Printer:
             return f"{args[0]} {_INFIX[op]} {args[1]}"
         if op in _CALLS:
             return f"{_CALLS[op]}({', '.join(args)})"
+        if op == "mul_rn":
+            # The interpreter contracts nothing, and has no libdevice.
+            return (
+                f"{args[0]} * {args[1]}"
+                if self.interpret
+                else f"libdevice.mul_rn({', '.join(args)})"
+            )
         if op == "load":
             extra = f", mask={args[1]}, other={self.operand(attrs['other'])}" if args[1:] else ""
             return f"tl.load(p_{attrs['pointer'].name} + {args[0]}{extra})"

@@ -16,11 +16,14 @@ from hsa_compiler.errors import TileError
 from hsa_compiler.tile.ir import COMPARE, Let, Operand, Var
 
 _INFIX = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%",
+    "add": "+", "sub": "-", "mul": "*", "mul_rn": "*", "div": "/", "floordiv": "//", "mod": "%",
     "and": "&", "or": "|", "xor": "^", "shl": "<<", "shr": ">>",
     "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
 }  # fmt: skip
-_FOLDED = {"add": tx.add, "sub": tx.sub, "mul": tx.mul, "floordiv": tx.floordiv, "mod": tx.mod}
+_FOLDED = {
+    "add": tx.add, "sub": tx.sub, "mul": tx.mul, "mul_rn": tx.mul,
+    "floordiv": tx.floordiv, "mod": tx.mod,
+}  # fmt: skip
 _LINEAR = frozenset(("arange", "full", "add", "sub", "mul", "cast"))
 
 

@@ -41,7 +41,9 @@ class WeightedRows:
         """Statistics of a chunk held whole, and its unnormalised exponentials."""
         b = self.b
         b_p, rcp, _ = whole_chunk_softmax(self.tiles, b_s)
-        d_weight = b.binary("mul", b.sum(b_p * b_dp, 1), rcp, "b_dw")
+        # Threads that hold copies of a row add other rows' products to it in different order: were
+        # they contracted into multiply-adds, the copies would differ by a rounding.
+        d_weight = b.binary("mul_rn", b.sum(b_p * b_dp, 1), rcp, "b_dw")
         return Stats(rcp, d_weight), b_p
 
     def chunk_stats(self, b_q: Var, b_do: Var, chunk: Var) -> tuple[Stats, Var]:
@@ -64,7 +66,7 @@ class WeightedRows:
             loop.yield_(new_m, b_l * rescale + b.sum(b_p, 1), b_dw * rescale + b.sum(b_p * b_dp, 1))
         b_m, b_l, b_dw = loop.carried
         rcp = close_softmax(b, shape, b_m, b_l)
-        return Stats(rcp, b_dw * rcp), b_m * shape.exponent
+        return Stats(rcp, b.binary("mul_rn", b_dw, rcp, "b_dw")), b_m * shape.exponent
 
     def query_grads(
         self, b_q: Var, b_do: Var, b_k: Var, b_v: Var, b_dq: Var | None = None

@@ -21,8 +21,9 @@ Start = Callable[[], list[tuple[str, Var]]]
 Body = Callable[[list[tuple[str, Var]]], tuple[Var, ...]]
 Finish = Callable[..., None]
 
-#: Comparisons of a tile's pairs with each other that `_list_unions` holds at once.
-_COMPARED = 4096
+#: Comparisons of a tile's pairs with each other that a warp of `_list_unions` holds at once: 32 a
+#: thread, in registers.
+_COMPARED = 1024
 
 
 def tokens_per_tile(low: Lowering) -> int:
@@ -303,7 +304,7 @@ def _list_unions(low: Lowering, shape: AttendShape, indices_of: Pointer) -> Kern
 
     o_pair = b.arange(count, "o_pair")
     b_chosen = chosen(o_pair, "b_chosen")
-    block = min(count, max(16, low.caps.pad(_COMPARED // count or 1)))
+    block = min(count, low.caps.pad(_COMPARED * low.schedule.warps // count or 1))
     none = b.full((count, block), 0, "i32", "b_twins")
     with b.loop(0, count, block, name="i_pair", carry=[("b_twins", none)]) as loop:
         o_other = loop.index + b.arange(block, "o_other")

@@ -15,7 +15,7 @@
               | load(offset[, mask]){pointer, other}
               | load_block(i, ...){descriptor}    the block that starts there, 0 outside the tensor
               | neg exp2 log2 abs (x) | cast{dtype} | bitcast{dtype}
-              | add sub mul div floordiv mod minimum maximum and or xor shl shr (x, y)
+              | add sub mul mul_rn div floordiv mod minimum maximum and or xor shl shr (x, y)
               | eq ne lt le gt ge (x, y) | where(condition, x, y)
               | expand(x){axis} | trans(x) | broadcast(x){shape}
               | sum max min (x){axis} | cumsum(x){axis}
@@ -26,7 +26,8 @@
     value   ::= a tile of a dtype with 0, 1 or 2 axes of constant size; a scalar has none
 
 A tile program is one launch: `grid` programs, each a straight walk over `body`. Element-wise ops
-broadcast like NumPy between equal ranks, and scalars broadcast to anything. A `For` carries
+broadcast like NumPy between equal ranks, and scalars broadcast to anything. A `mul_rn` is a product
+that is rounded by itself, never part of a multiply-add. A `For` carries
 variables: `carried[i]` starts as `inits[i]`, is rebound to `yields[i]` after every step, and holds
 the last value after the loop. A `While` does the same as long as its last carried variable, a
 scalar bool, holds. Nothing here knows what attention is; neither does a printer.
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 FLOATS = ("fp16", "bf16", "fp32")
 
-ARITHMETIC = ("add", "sub", "mul", "div", "floordiv", "mod", "minimum", "maximum")
+ARITHMETIC = ("add", "sub", "mul", "mul_rn", "div", "floordiv", "mod", "minimum", "maximum")
 BITWISE = ("and", "or", "xor", "shl", "shr")
 COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
 REDUCE = ("sum", "max", "min")

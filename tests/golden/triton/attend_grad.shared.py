@@ -2,6 +2,7 @@
 
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
 
 @triton.jit(do_not_specialize=['C', 'R', 'list_steps', 'Lkv', 'L'])
 def attend_grad(
@@ -175,7 +176,7 @@ def attend_grad(
                 b_rcp_l = 1.0 / b_l
                 x_107 = b_p * b_dp  # [64, 64]
                 x_107_sum = tl.sum(x_107, axis=1)
-                b_dw = x_107_sum * b_rcp_l
+                b_dw = libdevice.mul_rn(x_107_sum, b_rcp_l)
                 x_108 = b_rcp_l * b_w
                 x_109 = x_108[:, None]  # [64, 1]
                 b_wp = b_p * x_109  # [64, 64]

@@ -2,6 +2,7 @@
 
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
 
 @triton.jit(do_not_specialize=['C', 'Lkv', 'R', 'L'])
 def attend_grad_kv(
@@ -106,7 +107,7 @@ def attend_grad_kv(
             b_rcp_l = 1.0 / b_l
             x_62 = b_p * b_dp  # [64, 64]
             x_62_sum = tl.sum(x_62, axis=1)
-            b_dw = x_62_sum * b_rcp_l
+            b_dw = libdevice.mul_rn(x_62_sum, b_rcp_l)
             x_63 = b_rcp_l * b_w
             x_64 = x_63[:, None]  # [64, 1]
             b_wp = b_p * x_64  # [64, 64]

@@ -2,6 +2,7 @@
 
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
 
 @triton.jit(do_not_specialize=['C', 'Lkv', 'R', 'L'])
 def attend_grad_q(
@@ -100,7 +101,7 @@ def attend_grad_q(
         b_rcp_l = 1.0 / b_l
         x_61 = b_p * b_dp  # [128, 64]
         x_61_sum = tl.sum(x_61, axis=1)
-        b_dw = x_61_sum * b_rcp_l
+        b_dw = libdevice.mul_rn(x_61_sum, b_rcp_l)
         x_62 = b_rcp_l * b_w
         x_63 = x_62[:, None]  # [128, 1]
         x_64 = b_dp * x_63  # [128, 64]

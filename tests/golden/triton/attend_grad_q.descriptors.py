@@ -2,6 +2,7 @@
 
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
 
 @triton.jit(do_not_specialize=['R', 'L', 'n_tiles'])
 def union_chunks(
@@ -175,7 +176,7 @@ def attend_grad_q(
             b_rcp_l = 1.0 / b_l
             x_54 = b_p * b_dp  # [64, 64]
             x_54_sum = tl.sum(x_54, axis=1)
-            b_dw = x_54_sum * b_rcp_l
+            b_dw = libdevice.mul_rn(x_54_sum, b_rcp_l)
             x_55 = b_rcp_l * b_w_1
             x_56 = x_55[:, None]  # [64, 1]
             x_57 = b_dp * x_56  # [64, 64]

@@ -2,6 +2,7 @@
 
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
 
 @triton.jit(do_not_specialize=['L', 'R', 'Lkv'])
 def attend_grad_q(
@@ -106,7 +107,7 @@ def attend_grad_q(
         b_rcp_l = 1.0 / b_l
         x_60 = b_p * b_dp  # [16, 64]
         x_60_sum = tl.sum(x_60, axis=1)
-        b_dw = x_60_sum * b_rcp_l
+        b_dw = libdevice.mul_rn(x_60_sum, b_rcp_l)
         x_61 = b_rcp_l * b_w_1
         x_62 = x_61[:, None]  # [16, 1]
         x_63 = b_dp * x_62  # [16, 64]

@@ -2,6 +2,7 @@
 
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
 
 @triton.jit(do_not_specialize=['R', 'L', 'n_tiles'])
 def union_chunks(
@@ -226,7 +227,7 @@ def attend_grad_q(
             b_rcp_l = 1.0 / b_l
             x_91 = b_p * b_dp  # [64, 64]
             x_91_sum = tl.sum(x_91, axis=1)
-            b_dw = x_91_sum * b_rcp_l
+            b_dw = libdevice.mul_rn(x_91_sum, b_rcp_l)
             x_92 = b_rcp_l * b_w_1
             x_93 = x_92[:, None]  # [64, 1]
             x_94 = b_dp * x_93  # [64, 64]

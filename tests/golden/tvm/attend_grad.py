@@ -316,7 +316,7 @@ class Module:
                                 x_62_3: T.let = b_s[T.Ramp(m * 16 + (n * 4 + 3) * 64, 1, 16)] * b_dp[T.Ramp(m * 16 + (n * 4 + 3) * 64, 1, 16)]
                                 partial_16[T.Ramp(48, 1, 16)] = partial_16[T.Ramp(48, 1, 16)] + x_62_3
                             x_62_sum[T.Ramp(m * 16, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + partial_16[T.Ramp(16, 1, 16)] + (partial_16[T.Ramp(32, 1, 16)] + partial_16[T.Ramp(48, 1, 16)])
-                        # x_62_sum = mul [64]
+                        # x_62_sum = mul_rn [64]
                         for m in range(4):
                             x_62_sum[T.Ramp(m * 16, 1, 16)] = x_62_sum[T.Ramp(m * 16, 1, 16)] * b_l[T.Ramp(m * 16, 1, 16)]
                         # x_63 = mul [64]

@@ -188,7 +188,7 @@ class Module:
                         partial_16[T.Ramp(32, 1, 16)] = partial_16[T.Ramp(32, 1, 16)] + b_s[T.Ramp((n * 4 + 2) * 16, 1, 16)] * b_dp[T.Ramp((n * 4 + 2) * 16, 1, 16)]
                         partial_16[T.Ramp(48, 1, 16)] = partial_16[T.Ramp(48, 1, 16)] + b_s[T.Ramp((n * 4 + 3) * 16, 1, 16)] * b_dp[T.Ramp((n * 4 + 3) * 16, 1, 16)]
                     x_60_sum[T.Ramp(0, 1, 16)] = partial_16[T.Ramp(0, 1, 16)] + partial_16[T.Ramp(16, 1, 16)] + (partial_16[T.Ramp(32, 1, 16)] + partial_16[T.Ramp(48, 1, 16)])
-                    # x_60_sum = mul [16]
+                    # x_60_sum = mul_rn [16]
                     x_60_sum[T.Ramp(0, 1, 16)] = x_60_sum[T.Ramp(0, 1, 16)] * b_l[T.Ramp(0, 1, 16)]
                     # b_l = mul [16]
                     b_l[T.Ramp(0, 1, 16)] = b_l[T.Ramp(0, 1, 16)] * b_w_1
