@@ -66,7 +66,7 @@ PREFETCH_GAIN = 0.9
 #: stay in registers (half the shared memory that their products read).
 DESCRIPTOR_GAIN = {"none": 1.0, "keys": 0.95, "all": 0.87}
 #: Share of the registers that, when it is missing, makes a program twice as slow.
-SPILLED_SHARE = 0.2
+SPILLED_SHARE = 0.25
 #: Instructions of threshold selection: for each chunk a row passes, for each block of them, for
 #: each further head whose scores are reduced, and for each lane and each list entry of a row.
 PASS_OPS = 26.0

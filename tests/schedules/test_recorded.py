@@ -16,7 +16,7 @@ from hsa_compiler.tuner.shapes import SHAPES
 from hsa_compiler.tuner.workload import Task
 
 RECORDED = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
-H100 = "nvidia_h100_80gb_hbm3"
+H100, H200 = "nvidia_h100_80gb_hbm3", "nvidia_h200"
 #: Of the measured schedules of a kernel the model's favourite may be this much slower than the
 #: best; its order and theirs agree at least so much (Spearman) where many were measured.
 REGRET = 1.15
@@ -29,23 +29,27 @@ RETRIEVAL_AGREEMENT = 0.6
 
 
 @functools.cache
-def recorded() -> dict[str, Any]:
-    """The file of measured schedules."""
-    data: dict[str, Any] = json.loads((RECORDED / H100 / "schedules.json").read_text())
+def recorded(device: str) -> dict[str, Any]:
+    """A device's file of measured schedules."""
+    data: dict[str, Any] = json.loads((RECORDED / device / "schedules.json").read_text())
     return data
 
 
-def groups() -> dict[tuple[str, str, str], list[tuple[Schedule, float]]]:
-    """Measured schedules of the kernels as they are, by (shape, selection, kernel)."""
-    rows = recorded()["measurements"]
-    latest: dict[str, int] = defaultdict(int)
-    for row in rows:
-        latest[row["kernel"]] = max(latest[row["kernel"]], row["step"])
-    found: dict[tuple[str, str, str], list[tuple[Schedule, float]]] = defaultdict(list)
-    for row in rows:
-        if row["step"] == latest[row["kernel"]] and row["kernel"] != "landmark_grad":
-            key = (row["shape"], row["selection"], row["kernel"])
-            found[key].append((Schedule.from_json(row["schedule"]), row["median_ms"]))
+Key = tuple[str, str, str, str]
+
+
+def groups() -> dict[Key, list[tuple[Schedule, float]]]:
+    """Measured schedules of the kernels as they are, by (device, shape, selection, kernel)."""
+    found: dict[Key, list[tuple[Schedule, float]]] = defaultdict(list)
+    for device in (H100, H200):
+        rows = recorded(device)["measurements"]
+        latest: dict[str, int] = defaultdict(int)
+        for row in rows:
+            latest[row["kernel"]] = max(latest[row["kernel"]], row["step"])
+        for row in rows:
+            if row["step"] == latest[row["kernel"]] and row["kernel"] != "landmark_grad":
+                key = (device, row["shape"], row["selection"], row["kernel"])
+                found[key].append((Schedule.from_json(row["schedule"]), row["median_ms"]))
     return {key: rows for key, rows in found.items() if len(rows) > 1}
 
 
@@ -62,14 +66,12 @@ def spearman(first: list[float], second: list[float]) -> float:
 
 
 @pytest.mark.parametrize(("key", "rows"), groups().items(), ids=lambda x: str(x)[:40])
-def test_the_model_ranks_measured_schedules(
-    key: tuple[str, str, str], rows: list[tuple[Schedule, float]]
-) -> None:
-    shape, selection, kernel = key
+def test_the_model_ranks_measured_schedules(key: Key, rows: list[tuple[Schedule, float]]) -> None:
+    device, shape, selection, kernel = key
     task = Task(kernel, SHAPES[shape], "cuda:0", selection)
-    unions = recorded()["settings"]["union"]
+    unions = recorded(device)["settings"]["union"]
     union = unions.get(f"{shape} {selection}", unions[shape])
-    row = hardware.named(H100)
+    row = hardware.named(device)
     predicted = [
         cost_model.predict(task.problem, schedule, task.sizes, row, union).seconds
         for schedule, _ in rows
