@@ -11,7 +11,6 @@ hsa-compiler bench --plot results/paper.json              # the plot alone, from
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,9 +87,6 @@ def bench(
     ] = False,
 ) -> None:
     """Time this project's kernels beside their peers and write the results."""
-    # As in the tuner's worker: torch's idle threads would spin and slow the next TVM kernel. It
-    # must stand before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from hsa_compiler.benchmarks.outside import Outside
     from hsa_compiler.benchmarks.rows import find_suite, parse_rows
     from hsa_compiler.benchmarks.session import Request, run
