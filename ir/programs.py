@@ -15,11 +15,20 @@ Inputs keep these names in every program, so that equal kernels of different met
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .builder import Builder
 from .core import Op, Program, Value
 from .errors import IRError
+
+
+def default_scale(dim: int) -> float:
+    """``1 / sqrt(dim)``, the scale of logits and scores over `dim` dims where none is given.
+
+    One formula for everyone: programs whose scales differ in the last bit are different kernels.
+    """
+    return 1.0 / math.sqrt(dim)
 
 
 @dataclass(frozen=True)

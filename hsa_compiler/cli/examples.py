@@ -15,6 +15,7 @@ from hsa_compiler.ir.programs import (
     RetrieveOptions,
     chunk_attention_program,
     decode_program,
+    default_scale,
     hsa_program,
     retrieve_program,
 )
@@ -147,35 +148,37 @@ def _per_kv_head(s: Shape) -> Shape:
 def _options(s: Shape) -> tuple[RetrieveOptions, AttentionOptions]:
     joint, local = s.normalize == "joint", s.normalize == "lse_mix"
     normalize = None if joint else s.normalize
-    score_scale = (s.Dr or s.D) ** -0.5
+    score_scale = default_scale(s.Dr or s.D)
     return (
         RetrieveOptions(s.K, score_scale, normalize=normalize, inverse=True, dtype=s.dtype),
-        AttentionOptions(s.S, s.D**-0.5, joint=joint, local=local, inverse=True, dtype=s.dtype),
+        AttentionOptions(
+            s.S, default_scale(s.D), joint=joint, local=local, inverse=True, dtype=s.dtype
+        ),
     )
 
 
 def _gca(s: Shape) -> tuple[Program, Shape, int]:
-    program = methods.gca(s.K, s.S, (s.Dr or s.D) ** -0.5, s.D**-0.5, s.dtype)
+    program = methods.gca(s.K, s.S, default_scale(s.Dr or s.D), default_scale(s.D), s.dtype)
     return program, s.with_heads(1, 1, 1, 1), s.S
 
 
 def _hils(s: Shape) -> tuple[Program, Shape, int]:
-    program = methods.hils(s.K, s.S, (s.Dr or s.D) ** -0.5, s.D**-0.5, s.dtype)
+    program = methods.hils(s.K, s.S, default_scale(s.Dr or s.D), default_scale(s.D), s.dtype)
     return program, s.with_heads(s.Hq, s.Hq, s.H, s.Hq), 1
 
 
 def _moba(s: Shape) -> tuple[Program, Shape, int]:
-    program = methods.moba(s.K, s.S, s.D**-0.5, s.dtype)
+    program = methods.moba(s.K, s.S, default_scale(s.D), s.dtype)
     return program, s.with_heads(s.Hq, s.H, s.Hq, s.Hq), 1
 
 
 def _nsa_selected(s: Shape) -> tuple[Program, Shape, int]:
-    program = methods.nsa_selected(s.K, s.S, s.D**-0.5, dtype=s.dtype)
+    program = methods.nsa_selected(s.K, s.S, default_scale(s.D), dtype=s.dtype)
     return program, s.with_heads(s.Hq, s.H, s.H, s.Hq), 1
 
 
 def _infllm_v2(s: Shape) -> tuple[Program, Shape, int]:
-    program = methods.infllm_v2(s.K, s.S, s.D**-0.5, dtype=s.dtype)
+    program = methods.infllm_v2(s.K, s.S, default_scale(s.D), dtype=s.dtype)
     return program, s.with_heads(s.Hq, s.H, s.H, s.Hq), 1
 
 

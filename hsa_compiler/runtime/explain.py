@@ -8,7 +8,6 @@ explain()           # what this process has run so far
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from hsa_compiler.errors import InputError
 from hsa_compiler.ir import fuse_groups
-from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions
+from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions, default_scale
 from hsa_compiler.runtime import attention_op, calls, checks, retrieve_op, validate
 from hsa_compiler.runtime.dispatch import resolve_backend, select_schedule
 from hsa_compiler.runtime.executor import DTYPE_NAMES, Executable, torch_wants_deterministic
@@ -139,7 +138,7 @@ def explain_shape(
     mixed = normalize == "lse_mix"
     retrieve = RetrieveOptions(
         top_k=top_k,
-        scale=1 / math.sqrt(sizes["Dr"]),
+        scale=default_scale(sizes["Dr"]),
         normalize=normalize,
         inverse=backward,
         own_indices=sizes["Hi"] == sizes["Hr"],
@@ -147,7 +146,7 @@ def explain_shape(
     )
     attention = AttentionOptions(
         chunk=chunk,
-        scale=1 / math.sqrt(sizes["D"]),
+        scale=default_scale(sizes["D"]),
         local=mixed,
         packed=packed,
         inverse=True,

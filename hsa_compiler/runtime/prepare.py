@@ -5,7 +5,6 @@ Nothing is launched and nothing large is allocated before the last check has pas
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hsa_compiler.errors import InputError
+from hsa_compiler.ir.programs import default_scale
 from hsa_compiler.runtime import checks, memory, validate, visibility
 from hsa_compiler.runtime.op_support import accumulator
 
@@ -308,7 +308,7 @@ def _gradients(*tensors: Tensor) -> int:
 def scale_of(scale: float | None, dim: int) -> float:
     """The scale of logits over `dim` dims: the given one, or ``1 / sqrt(dim)``."""
     if scale is None:
-        return 1.0 / math.sqrt(dim)
+        return default_scale(dim)
     return float(scale)
 
 

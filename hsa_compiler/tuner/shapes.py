@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from hsa_compiler.errors import InputError
-from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions
+from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions, default_scale
 from hsa_compiler.runtime import validate
 
 NORMALIZATIONS = (*validate.NORMALIZATIONS, "joint")
@@ -95,7 +95,7 @@ class Shape:
         kind = None if self.normalize == "joint" else self.normalize
         return RetrieveOptions(
             top_k=self.K,
-            scale=self.Dr**-0.5,
+            scale=default_scale(self.Dr),
             normalize=kind,
             inverse=True,
             own_indices=self.Hi == self.Hr,
@@ -107,7 +107,7 @@ class Shape:
         """The second half's options."""
         return AttentionOptions(
             chunk=self.S,
-            scale=self.D**-0.5,
+            scale=default_scale(self.D),
             joint=self.normalize == "joint",
             local=self.normalize == "lse_mix",
             inverse=True,
