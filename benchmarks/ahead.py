@@ -69,7 +69,8 @@ def compile_rows(
         for reason in outcome.refused:
             say(f"{job.shape.name}: {' '.join(reason.split())[:160]}")
     seconds = time.perf_counter() - start
-    say(f"compiled the kernels of {len(rows)} rows in {seconds:.0f} s, {workers} rows at a time")
+    at_once = min(workers, len(rows))
+    say(f"compiled the kernels of {len(rows)} rows in {seconds:.0f} s, {at_once} at a time")
 
 
 def _compile(job: _Job) -> _Done:

@@ -216,6 +216,8 @@ def parse_rows(suite: Suite, texts: Sequence[str], kind: str) -> list[Row]:
         return [row.on(kind) for row in suite.rows.values() if row.default_on == kind]
     if words == ["all"]:
         return [row.on(kind) for row in suite.rows.values()]
+    if "all" in words:
+        raise InputError(f"--rows {' '.join(texts)}: all stands alone, it names every row")
     return [_row(suite, word).on(kind) for word in dict.fromkeys(words)]
 
 

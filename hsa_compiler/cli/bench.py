@@ -39,8 +39,8 @@ def bench(
         list[str] | None,
         typer.Option(
             help="Rows by name, separated by commas, or a shape such as "
-            "L=8192,Hq=16,H=1,D=64,S=64,K=16,selection=random; may be given several times. By "
-            "default those meant for this kind of device."
+            "L=8192,Hq=16,H=1,D=64,S=64,K=16,selection=random; may be given several times. all "
+            "for every row of the suite; by default those meant for this kind of device."
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -70,8 +70,8 @@ def bench(
     compile_workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes that compile our kernels before anything is timed; by default one per "
-            "usable CPU, 0 to compile each at its first launch.",
+            help="Processes that compile our kernels, a row each, before anything is timed; by "
+            "default one per usable CPU, 0 to compile each kernel at its first launch.",
             min=0,
         ),
     ] = None,

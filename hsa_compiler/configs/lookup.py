@@ -35,7 +35,7 @@ from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.schedules.workspace import check_workspace
 
 CAP = 4.0
-#: How much slower than the plan a schedule of such a class may be predicted to be.
+#: How many times as long as the plan a schedule of another shape class may be predicted to take.
 ELSEWHERE_COST = 1.25
 
 log = logging.getLogger("hsa_compiler.configs")

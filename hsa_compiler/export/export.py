@@ -7,6 +7,7 @@ import json
 import keyword
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from hsa_compiler.schedules.problem import Target
 from hsa_compiler.tuner.shapes import Shape
 
 #: File names that an export has whatever it is called.
-_TAKEN = ("manifest", "sources", "cubin", "README", "numpy", "tvm", "tvm_ffi")
+_TAKEN = {"manifest", "sources", "cubin", "numpy", "tvm", "tvm_ffi", *sys.stdlib_module_names}
+#: More threads than any machine has; a pool of very many never starts.
+MAX_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,10 @@ def resolve(text: str, device: str) -> tuple[Target, hardware.Hardware]:
         from hsa_compiler.codegen.tvm_export import cpu_target
 
         cpu_name, _, threads = rest.partition(":")
-        if threads and not (is_whole(threads) and int(threads) > 0):
-            raise InputError(f"--target {text}: {threads!r} is not a number of threads")
+        if threads and not (is_whole(threads) and 0 < int(threads) <= MAX_THREADS):
+            raise InputError(
+                f"--target {text}: {threads!r} is not a number of threads from 1 to {MAX_THREADS}"
+            )
         return cpu_target(cpu_name, int(threads) if threads else None), hardware.host_cpu()
     if not re.fullmatch(r"sm_\d{2,3}", text):
         raise InputError(
@@ -170,4 +175,6 @@ def _check_name(name: str) -> None:
             f"--name {name!r}: give a name of C and Python, of lower-case letters, digits and _"
         )
     if name in _TAKEN:
-        raise InputError(f"--name {name} is taken by something an export holds or imports")
+        raise InputError(
+            f"--name {name} is taken by something an export holds or imports: give another"
+        )

@@ -136,6 +136,11 @@ static int32_t launch(const char *function, TVMFFISafeCallType kernel, array_t *
   TVMFFIAny arguments[MAX_ARGUMENTS], result;
   DLTensor tensors[MAX_ARGUMENTS];
   int64_t stride = 1;
+  if (array_count + number_count > MAX_ARGUMENTS) {
+    snprintf(last_error, sizeof last_error, "%s: a kernel has %d arguments, at most %d are passed",
+             function, array_count + number_count, MAX_ARGUMENTS);
+    return KERNEL_FAILED;
+  }
   memset(arguments, 0, sizeof arguments);
   memset(&result, 0, sizeof result);
   for (int i = 0; i < number_count; ++i) {

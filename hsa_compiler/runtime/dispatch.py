@@ -225,7 +225,10 @@ def dispatch(
     """
     from hsa_compiler.compiler import compile_kernel
 
-    problem, target, choice = select_schedule(group, dims, device, backend, deterministic)
+    try:
+        problem, target, choice = select_schedule(group, dims, device, backend, deterministic)
+    except IllegalSchedule as error:
+        raise BackendError(str(error.message)) from error
     choice = choice.noted(note)
     tried = {choice.schedule}
     fallbacks = [s for s in smaller_schedules(problem, target.backend) if s not in tried]

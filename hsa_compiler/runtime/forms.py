@@ -84,9 +84,10 @@ def form_of(
         try:
             times[name] = _times([select(group) for group in groups], dims, row)
         except IllegalSchedule as error:
-            if name == first:
-                raise
             refused.append(f"{name}: {error.message}")
+    if not times:
+        # Dispatch tries smaller schedules, or says why there is none.
+        return Form(first, forms[first])
     chosen, why = default_store().choose_form(times)
     reason = f"{NAMES[chosen]}: {'; '.join([why, *refused])}"
     return Form(chosen, forms[chosen], reason, frozenset(group.kind for group in own[chosen]))

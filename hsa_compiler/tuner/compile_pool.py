@@ -8,7 +8,6 @@ after its time-out.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
@@ -45,12 +44,12 @@ class CompilePool:
     ``if __name__ == "__main__"``.
 
     Args:
-        workers: processes, by default one per usable CPU.
+        workers: processes, 1 or more; None for one per usable CPU.
         tick: called while waiting, for a live display.
     """
 
     def __init__(self, workers: int | None = None, tick: Callable[[], None] = lambda: None) -> None:
-        self.workers = workers or usable_cpus()
+        self.workers = usable_cpus() if workers is None else workers
         self._tick = tick
         self._pool: ProcessPool | None = None
 
@@ -77,7 +76,7 @@ class CompilePool:
         """
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPool(self.workers, initializer=_start, context=context)
+            self._pool = ProcessPool(self.workers, context=context)
         futures: dict[T, Future[R]] = {
             item: self._pool.schedule(function, args=(item,), timeout=timeout)
             for item in dict.fromkeys(items)
@@ -107,11 +106,6 @@ def _cause(error: BaseException, timeout: float) -> CandidateFailed:
         return CandidateFailed("crash", f"the compiling process ended: {error}")
     kind, _ = failure_kind(error, "compile")
     return CandidateFailed(kind, f"{type(error).__name__}: {error}")
-
-
-def _start() -> None:
-    """A compiler needs one thread; many processes with a pool each would fight for cores."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _build(job: Job) -> None:

@@ -69,3 +69,9 @@ def test_a_cpu_row_keeps_all_but_its_dtype() -> None:
     row = Row("x", tiny_row().shape.resized(dtype="bf16"), "random", "")
     assert row.on("cuda") is row
     assert row.on("cpu") == Row("x", tiny_row().shape, "random", "")
+
+
+def test_all_names_every_row_and_stands_alone() -> None:
+    assert len(parse_rows(SUITES["ratio"], ["all"], "cuda")) == len(SUITES["ratio"].rows)
+    with pytest.raises(InputError, match="all stands alone"):
+        parse_rows(SUITES["ratio"], ["all,r1-d64-k8-l1k"], "cuda")

@@ -38,6 +38,8 @@ SMALL = "L=64,Hq=2,H=2,D=16,S=16,K=2"
         (["--target", "cpu", "--name", "Hsa-1"], "give a name of C and Python"),
         (["--target", "cpu", "--name", "class"], "give a name of C and Python"),
         (["--target", "cpu", "--name", "numpy"], "is taken"),
+        (["--target", "cpu", "--name", "json"], "is taken"),
+        (["--target", "cpu:x86-64-v3:99999999999"], "from 1 to 4096"),
     ],
 )
 def test_bad_options_are_one_line(

@@ -164,3 +164,14 @@ def test_every_form_of_a_program_gives_its_outputs() -> None:
     for groups in group_forms(program).values():
         made = {value.name for group in groups for value in group.program.outputs}
         assert {value.name for value in program.outputs} <= made
+
+
+def test_a_shape_that_no_planned_schedule_fits_is_left_to_dispatch(
+    monkeypatch: pytest.MonkeyPatch, on_h100: Path
+) -> None:
+    # Where every schedule of a space is too large, the launch tries smaller ones one by one.
+    small = hardware.named("nvidia_geforce_rtx_4090")
+    monkeypatch.setattr(hardware, "detect", lambda *_: small)
+    monkeypatch.setattr(dispatch, "target_of", lambda *_: Target("triton", "sm_89"))
+    form = chosen(Shape("large", L=8192, Hq=64, H=1, D=256, S=64, K=32))
+    assert [group.kind for group in form.groups] == ["attend_grad_q", "attend_grad_kv"]

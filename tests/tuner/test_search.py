@@ -43,6 +43,17 @@ def test_starts_come_first_and_nothing_repeats() -> None:
     assert all(schedule.tokens * schedule.warps <= 64 for schedule in seen)
 
 
+def test_what_is_upcoming_is_what_comes_next() -> None:
+    search = Search(large_space(), optuna.create_study(), starts=[GENERIC, PLANNED], trials=20)
+    seen: list[Schedule] = []
+    while upcoming := search.upcoming(6):
+        assert upcoming[: len(upcoming)] == search.upcoming(6)[: len(upcoming)]
+        seen += run(search, len(upcoming))
+        assert seen[-len(upcoming) :] == upcoming
+    assert seen[:2] == [GENERIC, PLANNED]
+    assert len(seen) == len(set(seen)) == 20
+
+
 def test_small_spaces_are_enumerated_in_the_order_of_promise() -> None:
     space = small_space()
     assert space.points is not None
