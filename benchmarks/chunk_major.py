@@ -124,11 +124,11 @@ def tuned(case: Case, backward: bool) -> Tuned:
     if case.device.type != "cpu":
         raise CannotRun("chunk by chunk in PyTorch is measured on CPUs")
     shape = case.shape
-    inputs = tuple(case[name] for name in ("q", "k", "v", "weights"))
+    q, k, v, weights = inputs = tuple(case[name] for name in ("q", "k", "v", "weights"))
 
     def made(length: int, block: int) -> Callable[[], Tensor]:
         pieces = pieces_of(case["indices"], shape.H, shape.C, length)
-        return lambda: attend(*inputs, pieces, shape.S, block)
+        return lambda: attend(q, k, v, weights, pieces, shape.S, block)
 
     def seconds(sizes: tuple[int, int]) -> float:
         return _seconds(made(*sizes), inputs, case, backward)

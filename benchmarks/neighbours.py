@@ -15,6 +15,7 @@ from hsa_compiler.benchmarks.results import Result, RowResult
 #: The least part of a neighbour's roofline share that a row should reach.
 FLOOR = 0.4
 PARTS, MODES = ("forward", "backward"), ("device", "eager")
+Point = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -59,26 +60,29 @@ def _share(row: RowResult, part: str) -> float | None:
 
 
 def _neighbours(rows: tuple[RowResult, ...]) -> dict[str, list[RowResult]]:
-    points = {_point(row): row for row in rows}
-    found: dict[str, list[RowResult]] = {row.name: [] for row in rows}
-    axes = [sorted({point[axis] for point in points}) for axis in range(4)]
-    for point, row in points.items():
-        found[row.name] = [points[other] for other in _beside(point, axes) if other in points]
+    found: dict[str, list[RowResult]] = {}
+    for kind in {_kind(row) for row in rows}:
+        points = {_point(row): row for row in rows if _kind(row) == kind}
+        axes = [sorted(set(values)) for values in zip(*points, strict=True)]
+        for point, row in points.items():
+            found[row.name] = [points[other] for other in _beside(point, axes) if other in points]
     return found
 
 
-def _beside(
-    point: tuple[int, int, int, int, str], axes: list[list[int]]
-) -> Iterator[tuple[int, int, int, int, str]]:
+def _beside(point: Point, axes: list[list[int]]) -> Iterator[Point]:
     """The same point one step further along each axis, either way."""
     for axis, values in enumerate(axes):
         at = values.index(point[axis])
         for step in (at - 1, at + 1):
             if 0 <= step < len(values):
-                yield (*point[:axis], values[step], *point[axis + 1 :])  # type: ignore[misc]
+                yield (*point[:axis], values[step], *point[axis + 1 :])
 
 
-def _point(row: RowResult) -> tuple[int, int, int, int, str]:
+def _point(row: RowResult) -> Point:
+    """Query heads per KV head, head dim, top-k and tokens."""
     shape = row.shape
-    ratio = shape["Hq"] // shape["H"]
-    return ratio, shape["D"], shape["K"], shape["L"], str(row.selection.get("kind", ""))
+    return shape["Hq"] // shape["H"], shape["D"], shape["K"], shape["L"]
+
+
+def _kind(row: RowResult) -> str:
+    return str(row.selection.get("kind", ""))

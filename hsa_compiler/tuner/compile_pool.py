@@ -94,7 +94,7 @@ class CompilePool:
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
-            self._pool.stop()
+            self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
             self._pool = None
 
