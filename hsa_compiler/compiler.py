@@ -139,8 +139,7 @@ def compile_kernel(problem: Problem, schedule: Schedule, target: Target) -> Comp
     Raises `IllegalSchedule` (the schedule cannot run), `BackendError` (the back end is missing or
     failed). Triton defers its own compilation to the first launch.
     """
-    tile = lower_kernel(problem, schedule, target)
-    path = store_source(problem, schedule, target, print_source(tile, schedule, target))
+    tile, path = _stored(problem, schedule, target)
     launches = import_module(_backend(target)[1]).load(path, tile, schedule, target)
     return CompiledKernel(problem, schedule, target, tile, (path,), tuple(launches))
 
@@ -151,9 +150,14 @@ def build_ahead(problem: Problem, schedule: Schedule, target: Target) -> None:
     Needs no device: another process may do it for the one that launches. Raises like
     `compile_kernel`.
     """
-    tile = lower_kernel(problem, schedule, target)
-    path = store_source(problem, schedule, target, print_source(tile, schedule, target))
+    tile, path = _stored(problem, schedule, target)
     import_module(_backend(target)[1]).compile_ahead(path, tile, schedule, target)
+
+
+def _stored(problem: Problem, schedule: Schedule, target: Target) -> tuple[TileProgram, Path]:
+    """The lowered kernel, and the file of its source."""
+    tile = lower_kernel(problem, schedule, target)
+    return tile, store_source(problem, schedule, target, print_source(tile, schedule, target))
 
 
 def _backend(target: Target) -> tuple[str, str, str]:

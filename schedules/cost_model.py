@@ -240,8 +240,9 @@ def ranked(
 ) -> tuple[Prediction, ...]:
     """Every feasible schedule whose buffers the device can afford, with its prediction, the fastest
     first; ties by the literal default, then by name, so that the order is the same everywhere."""
+    backend = backend or _backend(hardware)
     found = _predictions(problem, sizes, hardware, union, backend)
-    return tuple(sorted(found, key=_place(problem, backend or _backend(hardware))))
+    return tuple(sorted(found, key=_place(problem, backend)))
 
 
 def best(
@@ -256,13 +257,13 @@ def best(
     Raises:
         IllegalSchedule: kind ``"space"``, when no schedule of the space fits the device.
     """
+    backend = backend or _backend(hardware)
     found = _predictions(problem, sizes, hardware, union, backend)
     if not found:
         raise IllegalSchedule("space", f"no schedule of {problem.kind} fits {hardware.name}")
     # Only those that tie need the rest of the order.
     least = min(p.seconds for p in found)
-    place = _place(problem, backend or _backend(hardware))
-    return min((p for p in found if p.seconds == least), key=place)
+    return min((p for p in found if p.seconds == least), key=_place(problem, backend))
 
 
 def _predictions(
@@ -270,10 +271,9 @@ def _predictions(
     sizes: Mapping[str, int],
     hardware: Hardware,
     union: float | None,
-    backend: str | None,
+    backend: str,
 ) -> list[Prediction]:
     """Every feasible schedule whose buffers the device can afford."""
-    backend = backend or _backend(hardware)
     todo = work(problem, sizes)
     return [
         predict(problem, schedule, sizes, hardware, union, backend, todo)

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+#: Threads of a warp.
+WARP = 32
 KIB = 1024
 MIB = 1024 * 1024
 

@@ -24,7 +24,7 @@ from hsa_compiler.schedules.footprint import (
     ranked_block,
     visible_chunks,
 )
-from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.hardware import WARP, Hardware
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.schedules.traffic import Call, longest_list
 
@@ -34,9 +34,9 @@ ATTEND_PRODUCTS = {"attend": 2, "attend_grad_q": 3, "attend_grad_kv": 4, "attend
 LOGIT_OPS = {"attend": 13.0, "attend_grad_q": 18.0, "attend_grad_kv": 20.0, "attend_grad": 22.0}
 #: Instructions of a comparison of two pairs when unions are listed.
 UNION_OPS = 5.0
-#: Threads of a warp, lanes of a multiprocessor, and how much slower a program that lists a union is
-#: with nobody to hide its waits.
-WARP, LANES_PER_UNIT, LIST_STALLS = 32, 128, 2.0
+#: Lanes of a multiprocessor, and how much slower a program that lists a union is when nobody hides
+#: its waits.
+LANES_PER_UNIT, LIST_STALLS = 128, 2.0
 #: Seconds from a load's issue to its data, on a GPU (L2 hit under load).
 LOAD_SECONDS = 8e-7
 #: Share of the tensor core's rate that tiles of fewer than 64 rows reach (mma.sync, no wgmma).
@@ -103,12 +103,12 @@ COLS_RATE = 0.7
 
 def registers(schedule: Schedule, held: Footprint) -> int:
     """Registers of a GPU thread, before any limit."""
-    return REGISTERS_AROUND + math.ceil(held.live / (32 * schedule.warps))
+    return REGISTERS_AROUND + math.ceil(held.live / (WARP * schedule.warps))
 
 
 def resident_programs(schedule: Schedule, held: Footprint, hardware: Hardware) -> int:
     """Programs that fit a multiprocessor at once, by shared memory, registers and threads."""
-    threads = 32 * schedule.warps
+    threads = WARP * schedule.warps
     limit = schedule.registers or MAX_REGISTERS
     return max(
         1,
@@ -252,7 +252,7 @@ def _shared_rows(schedule: Schedule, held: Footprint) -> float:
 
 def _overfull(schedule: Schedule, per_row: float) -> float:
     """How much slower a phase is that holds so many registers for every row of a tile."""
-    need = REGISTERS_AROUND + per_row * schedule.tokens / (32 * schedule.warps)
+    need = REGISTERS_AROUND + per_row * schedule.tokens / (WARP * schedule.warps)
     limit = schedule.registers or MAX_REGISTERS
     return 1.0 + SPILL_COST * math.pow(max(need - limit, 0.0) / MAX_REGISTERS, SPILL_POWER)
 

@@ -17,11 +17,9 @@ from hsa_compiler.schedules.footprint import (
     ranked_block,
     visible_chunks,
 )
-from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.hardware import WARP, Hardware
 from hsa_compiler.schedules.traffic import Call
 
-#: Threads of a warp.
-WARP = 32
 #: Seconds that one more launch of a chain adds on a GPU.
 LAUNCH_SECONDS = 1.9e-6
 #: Seconds from a load's issue to its data from DRAM, many programs loading.

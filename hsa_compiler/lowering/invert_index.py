@@ -55,14 +55,15 @@ class _Invert:
         last = b.minimum(first + b.scalar("block_rows", self.block_rows), b.scalar("R"), "last")
         return first, last
 
-    def _walk(self, b: TileBuilder, block: Var) -> AbstractContextManager[Loop]:
-        """A loop over the block's rows, `tokens` at a time."""
-        return b.loop(*self._rows(b, block), self.low.schedule.tokens, name="i_row")
+    def _walk(self, b: TileBuilder, first: Var, last: Var) -> AbstractContextManager[Loop]:
+        """A loop over a block's rows, `tokens` at a time."""
+        return b.loop(first, last, self.low.schedule.tokens, name="i_row")
 
     def _chosen(
-        self, b: TileBuilder, indices: Pointer, batch: Var, head: Var, block: Var, row: Var
+        self, b: TileBuilder, indices: Pointer, batch: Var, head: Var, row: Var, last: Var
     ) -> tuple[Var, Var]:
-        """The chunks that the slots of `tokens` rows chose, row by row, and their pairs' ids."""
+        """The chunks that the slots of `tokens` rows chose, row by row, and their pairs' ids; none
+        of the rows from `last` on."""
         tokens = self.low.schedule.tokens
         o_pair = b.arange(tokens * self.kept, "o_pair")
         mask: Var | None
@@ -71,7 +72,7 @@ class _Invert:
             mask = below(o_slot, self.top_k, self.kept)
         else:
             o_slot, rows = o_pair % self.kept, row + o_pair // self.kept
-            mask = both(b, rows < self._rows(b, block)[1], below(o_slot, self.top_k, self.kept))
+            mask = both(b, rows < last, below(o_slot, self.top_k, self.kept))
         place = (batch * b.scalar("R")).to("i64") + rows
         base = (place * self.heads + head) * self.top_k
         chosen = b.load(indices, base + o_slot, mask, other=-1, name="b_chosen")
@@ -83,8 +84,9 @@ class _Invert:
         indices = self.low.operand(b, self.op, "indices")
         counts = self.low.workspace(b, self.counts)
         base = self._counts_row(b, batch, head, block)
-        with self._walk(b, block) as rows:
-            chosen, _ = self._chosen(b, indices, batch, head, block, rows.index)
+        first, last = self._rows(b, block)
+        with self._walk(b, first, last) as rows:
+            chosen, _ = self._chosen(b, indices, batch, head, rows.index, last)
             b.atomic_add(counts, base + chosen, 1, chosen >= 0, exclusive=True)
         return b.finish((self.blocks, self.heads, "B"))
 
@@ -145,8 +147,9 @@ class _Invert:
         pairs = self._list(b, batch, head) * b.scalar("R") * self.top_k
         lanes = self.low.schedule.tokens * self.kept
         o_pair = b.arange(lanes, "o_pair")
-        with self._walk(b, block) as rows:
-            chosen, pair = self._chosen(b, indices, batch, head, block, rows.index)
+        first, last = self._rows(b, block)
+        with self._walk(b, first, last) as rows:
+            chosen, pair = self._chosen(b, indices, batch, head, rows.index, last)
             valid = chosen >= 0
             done = b.load(counts, cursors + chosen, valid, name="b_done")
             start = b.load(offsets, starts + chosen, valid, name="b_start")

@@ -228,7 +228,7 @@ def dispatch(
     try:
         problem, target, choice = select_schedule(group, dims, device, backend, deterministic)
     except IllegalSchedule as error:
-        raise BackendError(str(error.message)) from error
+        raise BackendError(error.message) from error
     choice = choice.noted(note)
     tried = {choice.schedule}
     fallbacks = [s for s in smaller_schedules(problem, target.backend) if s not in tried]
