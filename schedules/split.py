@@ -18,7 +18,7 @@ from hsa_compiler.schedules.footprint import (
     visible_chunks,
 )
 from hsa_compiler.schedules.hardware import WARP, Hardware
-from hsa_compiler.schedules.traffic import Call
+from hsa_compiler.schedules.traffic import Call, longest_list
 
 #: Seconds that one more launch of a chain adds on a GPU.
 LAUNCH_SECONDS = 1.9e-6
@@ -51,6 +51,9 @@ RANKED, COMPARED = 8, 512
 PLACE_SECONDS, TWINS_SECONDS, PREFIX_SECONDS, PREFIX_BLOCKS = 7e-7, 1.6e-10, 3e-7, 8
 #: How many times as long comparing takes across warps.
 TWINS_ACROSS_WARPS = 3.0
+#: Seconds of a launch that adds up the rows of landmarks, and of one more pair in its longest list,
+#: whatever a step holds: each row's address waits for its pair.
+LIST_SECONDS, LIST_PAIR_SECONDS = 1.1e-5, 2e-8
 #: Seconds that a program costs a launch, whether it has work or not.
 PROGRAM_SECONDS = 4e-10
 
@@ -135,6 +138,8 @@ def chain_seconds(call: Call, slots: float) -> float:
         return blocks * (2 * THRESHOLD_SECONDS if threshold else MERGE_SECONDS)
     if call.shape.kind == "attend":
         return math.ceil(slots / max(call.schedule.parts, 1)) * STEP_SECONDS
+    if call.shape.kind == "landmark_grad":
+        return LIST_SECONDS + longest_list(call) * LIST_PAIR_SECONDS
     return 0.0
 
 

@@ -36,8 +36,11 @@ from hsa_compiler.tuner.verdict import decide, fastest
 from hsa_compiler.tuner.worker import CandidateFailed, Worker, tvm_threads
 from hsa_compiler.tuner.workload import Task
 
-#: Candidates of the cost model that are tried before anything else.
-BEST_OF_MODEL = 5
+#: Candidates of the cost model that are tried before anything else: no two of a family, as long as
+#: there are families.
+BEST_OF_MODEL = 8
+#: Knobs in which schedules of one family agree: they tile alike and differ in how a tile is run.
+FAMILY = ("order", "tokens", "parts", "combine", "top_k", "descriptors", "lanes")
 #: Candidates that are compiled side by side at most: later proposals learn from their times.
 BATCH = 12
 #: Part of the race's time that picks a winner; the rest is the duel.
@@ -100,8 +103,17 @@ class Plan:
 
     @property
     def starts(self) -> list[Schedule]:
-        """What is tried first."""
-        return [self.generic, *self.order[:BEST_OF_MODEL]]
+        """What is tried first: the defaults, and the model's best of the most promising families.
+
+        Its best few overall are often one schedule with a warp or a stage more or less, which are
+        all wrong together.
+        """
+        firsts: dict[tuple[object, ...], Schedule] = {}
+        for schedule in self.order:
+            firsts.setdefault(tuple(getattr(schedule, name) for name in FAMILY), schedule)
+        apart = [*firsts.values()][:BEST_OF_MODEL]
+        others = [schedule for schedule in self.order[:BEST_OF_MODEL] if schedule not in apart]
+        return [self.generic, *apart, *others[: BEST_OF_MODEL - len(apart)]]
 
     def rank(self, points: Sequence[Schedule]) -> list[Schedule]:
         """Points by the cost model's promise."""

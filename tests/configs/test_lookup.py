@@ -65,16 +65,25 @@ def test_sizes_of_one_bucket_are_one_class(tmp_path: Path) -> None:
     assert ConfigStore([tmp_path]).choose(problem, sizes, SM90, H100).tier == "exact"
 
 
-def test_a_near_class_is_borrowed_and_a_far_one_too(tmp_path: Path) -> None:
+def test_a_near_class_is_borrowed(tmp_path: Path) -> None:
     add(tmp_path, schedule=GOOD)
-    store = ConfigStore([tmp_path])
     problem, sizes = make("attend", tokens=32768)
-    near = store.choose(problem, sizes, SM90, H100)
+    near = ConfigStore([tmp_path]).choose(problem, sizes, SM90, H100)
     assert (near.tier, near.distance) == ("nearest", 2.0)
+
+
+def test_a_far_class_is_borrowed_where_the_plan_is_no_faster(tmp_path: Path) -> None:
     problem, sizes = make("attend", head_dim=64, top_k=8, tokens=65536)
-    far = store.choose(problem, sizes, SM90, H100)
+    plan = cost_model.planned(problem, sizes, H100)
+    add(tmp_path / "good", schedule=plan)
+    far = ConfigStore([tmp_path / "good"]).choose(problem, sizes, SM90, H100)
     assert far.tier == "far"
     assert far.distance > 4
+    # A near class could lend this one, at 1.25 times the plan's time.
+    add(tmp_path / "slower", schedule=GOOD)
+    choice = ConfigStore([tmp_path / "slower"]).choose(problem, sizes, SM90, H100)
+    assert choice.tier == "planned"
+    assert "1.23 times" in choice.reason
 
 
 def test_a_schedule_of_other_heads_gives_way_to_a_much_faster_plan(tmp_path: Path) -> None:
