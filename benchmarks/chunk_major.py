@@ -9,20 +9,25 @@ best of a few, timed on the row itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hsa_compiler.benchmarks.case import Case
 from hsa_compiler.benchmarks.contest import CannotRun
+from hsa_compiler.benchmarks.dense_retrieval import retrieve
 
-#: Pairs of a piece, and pieces of a block, that are tried.
-PIECES, BLOCKS = (16, 32, 64, 128), (1, 4, 16, 64)
+#: What the peer is called.
+NAME = "chunk_major"
+#: Pairs of a piece, and pieces of a block, that are tried. Small blocks come last: the gradient of
+#: each is as large as the tensor it was taken from, so that they may take minutes.
+PIECES, BLOCKS = (128, 64, 32, 16), (256, 64, 16, 4, 1)
 FIRST_PIECES = 64
-#: Times that each is run while choosing.
-TRIES = 2
+#: Times that each is run while choosing, and how much slower than the best one ends the search.
+TRIES, GIVEN_UP = 2, 1.5
 
 
 @dataclass(frozen=True)
@@ -130,25 +135,79 @@ def tuned(case: Case, backward: bool) -> Tuned:
         pieces = pieces_of(case["indices"], shape.H, shape.C, length)
         return lambda: attend(q, k, v, weights, pieces, shape.S, block)
 
+    sizes = _fastest(made, inputs if backward else ())
+    return Tuned(made(*sizes), _named(sizes))
+
+
+def for_model(
+    tensors: tuple[Tensor, ...], options: dict[str, Any]
+) -> tuple[Callable[..., Tensor], str]:
+    """`hsa_attention` in plain PyTorch with the sizes that are fastest for such a call, forward and
+    backward, and a note that names them.
+
+    `tensors` are its q, k, v, q_slc, landmarks. Raises CannotRun for options beyond the operator's
+    plain form.
+    """
+    defaults = {"normalize": "softmax", "weight_heads": "kv", "q_offset": 0}
+    plain = {"chunk_size", "top_k", "backend", "deterministic"}
+    for name, value in options.items():
+        if name not in plain and value != defaults.get(name):
+            raise CannotRun(f"{NAME} has no {name}={value!r}: the plain operator alone")
+
+    def made(length: int, block: int) -> Callable[..., Tensor]:
+        def attention(*tensors: Tensor, chunk_size: int, top_k: int, **_: object) -> Tensor:
+            q, k, v, q_slc, landmarks = tensors
+            seen = torch.arange(q.shape[1], device=q.device) // chunk_size
+            indices, weights = retrieve(q_slc, landmarks, seen[None], top_k)
+            pieces = pieces_of(indices, k.shape[2], k.shape[1] // chunk_size, length)
+            return attend(q, k, v, weights, pieces, chunk_size, block)
+
+        return attention
+
+    def called(length: int, block: int) -> Callable[[], Tensor]:
+        return lambda: made(length, block)(*tensors, **options)
+
+    sizes = _fastest(called, tensors)
+    return made(*sizes), _named(sizes)
+
+
+def _named(sizes: tuple[int, int]) -> str:
+    return f"{sizes[0]} pairs a piece, {sizes[1]} pieces a block"
+
+
+def _fastest(
+    made: Callable[[int, int], Callable[[], Tensor]], inputs: tuple[Tensor, ...]
+) -> tuple[int, int]:
+    """The sizes whose call is fastest: with the gradients of `inputs` where there are any."""
+
     def seconds(sizes: tuple[int, int]) -> float:
-        return _seconds(made(*sizes), inputs, case, backward)
+        call = made(*sizes)
+        found = []
+        for _ in range(TRIES):
+            start = time.perf_counter()
+            if inputs:
+                out = call()
+                torch.autograd.grad(out, inputs, torch.ones_like(out))
+            else:
+                with torch.no_grad():
+                    call()
+            found.append(time.perf_counter() - start)
+        return min(found)
 
     # One size after the other: together they take minutes on long rows.
-    _, block = min(((FIRST_PIECES, block) for block in BLOCKS), key=seconds)
-    length, _ = min(((length, block) for length in PIECES), key=seconds)
-    return Tuned(made(length, block), f"{length} pairs a piece, {block} pieces a block")
+    _, block = _first_dip([(FIRST_PIECES, block) for block in BLOCKS], seconds)
+    return _first_dip([(length, block) for length in PIECES], seconds)
 
 
-def _seconds(
-    call: Callable[[], Tensor], inputs: tuple[Tensor, ...], case: Case, backward: bool
-) -> float:
-    found = []
-    for _ in range(TRIES):
-        start = time.perf_counter()
-        if backward:
-            torch.autograd.grad(call(), inputs, case["d_out"])
-        else:
-            with torch.no_grad():
-                call()
-        found.append(time.perf_counter() - start)
-    return min(found)
+def _first_dip(
+    choices: Sequence[tuple[int, int]], seconds: Callable[[tuple[int, int]], float]
+) -> tuple[int, int]:
+    """The fastest of choices in order, up to one that is far slower than the best before it."""
+    best, least = choices[0], float("inf")
+    for choice in choices:
+        took = seconds(choice)
+        if took < least:
+            best, least = choice, took
+        elif took > GIVEN_UP * least:
+            break
+    return best

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from hsa_compiler.benchmarks import chunk_major, flex, ours, work
+from hsa_compiler.benchmarks import chunk_major, dense_retrieval, flex, ours, work
 from hsa_compiler.benchmarks.case import Case
 from hsa_compiler.benchmarks.contest import (
     WHOLE,
@@ -134,7 +134,7 @@ class _Once(Generic[T]):
 
 def _chunk_major(case: Case) -> list[Contestant]:
     return _attention(
-        "chunk_major", _build_chunk_major, case, lambda products: work.attention(case, products)
+        chunk_major.NAME, _build_chunk_major, case, lambda products: work.attention(case, products)
     )
 
 
@@ -167,14 +167,7 @@ def torch_retrieval(case: Case) -> tuple[Tensor, Tensor]:
     shape = case.shape
     if shape.Hi != shape.Hr:
         raise CannotRun("torch's retrieval has one selection per score head")
-    chunk = torch.arange(shape.C, device=case.device)
-    hidden = (chunk >= case["hi"][..., None])[:, :, None]
-    landmarks = case["landmarks"].repeat_interleave(shape.Hr // shape.Hm, dim=2)
-    scores = torch.einsum("blhd,bchd->blhc", case["q_slc"] * shape.Dr**-0.5, landmarks)
-    best = scores.masked_fill(hidden, -torch.inf).topk(min(shape.K, shape.C), dim=-1)
-    empty = best.values == -torch.inf
-    weights = best.values.float().masked_fill(empty, -1e30).softmax(-1).masked_fill(empty, 0.0)
-    return best.indices.masked_fill(empty, -1), weights
+    return dense_retrieval.retrieve(case["q_slc"], case["landmarks"], case["hi"], shape.K)
 
 
 def _build_torch_retrieve(case: Case) -> Built:
@@ -228,7 +221,7 @@ PEERS: dict[str, Peer] = {
             _flex,
         ),
         Peer(
-            "chunk_major",
+            chunk_major.NAME,
             "the same attention in PyTorch, chunk by chunk with batched products; its lists are "
             "built beforehand",
             _chunk_major,

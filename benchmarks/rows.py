@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from hsa_compiler.errors import InputError
+from hsa_compiler.model.config import HSAConfig, preset
 from hsa_compiler.runtime import validate
 from hsa_compiler.schedules import locality
 from hsa_compiler.tuner.shapes import SHAPES, Shape, parse_shape
 
 #: What can be measured of a row: attention to a given selection, retrieval alone, `hsa_attention`
-#: from end to end, and `hsa_decode`.
-PARTS = ("attention", "retrieval", "total", "decode")
+#: from end to end, `hsa_decode`, and a model's training steps.
+PARTS = ("attention", "retrieval", "total", "decode", "train")
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,15 @@ class Row:
     """One line of a suite.
 
     `default_on` is the kind of device that runs it where `--rows` names none: ``"cuda"``,
-    ``"cpu"``, or ``""`` for a row that must be named.
+    ``"cpu"``, or ``""`` for a row that must be named. `model`: training steps of this model are
+    measured, and `shape` is that of its attention.
     """
 
     name: str
     shape: Shape
     selection: str = "local"
     default_on: str = "cuda"
+    model: HSAConfig | None = None
 
     def __post_init__(self) -> None:
         validate.one_of("selection", self.selection, locality.KINDS)
@@ -175,6 +178,48 @@ MEMORY = _table(
     ]
 )
 
+
+
+def _train_row(name: str, model: HSAConfig, length: int) -> Row:
+    shape = Shape(
+        name,
+        L=length,
+        Hq=model.heads,
+        H=model.hsa_kv_heads,
+        D=model.head_dim,
+        S=model.chunk_size,
+        K=model.top_k,
+        Hr=model.retrieval_heads,
+        Dr=model.retrieval_dim,
+        dtype="fp32",
+    )
+    return Row(name, shape, default_on="cpu", model=model)
+
+
+#: `tiny` as it is, and with the head ratio, the chunks and the head dim of the larger models.
+TRAIN = _table(
+    [
+        _train_row("tiny-8k", preset("tiny"), 8192),
+        _train_row(
+            "ratio16-8k",
+            replace(
+                preset("tiny"),
+                width=256,
+                ffn=704,
+                heads=16,
+                head_dim=64,
+                window_kv_heads=1,
+                hsa_kv_heads=1,
+                chunk_size=64,
+                window=64,
+                top_k=16,
+                retrieval_heads=1,
+            ),
+            8192,
+        ),
+    ]
+)
+
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
@@ -189,6 +234,7 @@ SUITES: dict[str, Suite] = {
             parts=("attention", "retrieval", "decode"),
             backward=False,
         ),
+        Suite("train", TRAIN, parts=("train",)),
     )
 }
 
@@ -222,6 +268,11 @@ def parse_rows(suite: Suite, texts: Sequence[str], kind: str) -> list[Row]:
 
 
 def _row(suite: Suite, word: str) -> Row:
+    if "=" in word and "train" in suite.parts:
+        raise InputError(
+            f"--rows {word}: rows of suite {suite.name} are models: choose from "
+            f"{', '.join(suite.rows)}"
+        )
     if "=" in word:
         pieces = word.split(",")
         chosen = [piece.partition("=")[2] for piece in pieces if piece.startswith("selection=")]

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from hsa_compiler.benchmarks import ours, outside, work
+from hsa_compiler.benchmarks import ours, outside, train_steps, work
 from hsa_compiler.benchmarks.ahead import compile_rows
 from hsa_compiler.benchmarks.case import Case, make_case
 from hsa_compiler.benchmarks.contest import (
@@ -163,6 +163,12 @@ class _Session:
         """Fill in what was found, step by step: whatever fails, the steps before it stand."""
         suite = self._request.suite
         try:
+            if row.model is not None:
+                peers = [peer.name for peer in self._request.peers]
+                seconds = self._request.seconds
+                found = train_steps.measure(row, self._request.device, peers, seconds)
+                self._add(measurements=tuple(found))
+                return
             case = make_case(row, self._device, suite.parts, suite.backward, SEED)
             self._add(selection=_selection(case))
             self._add(checks=self._checks(case))
