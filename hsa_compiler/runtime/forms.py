@@ -18,7 +18,7 @@ from hsa_compiler.configs.shapes import bucket
 from hsa_compiler.ir import KernelGroup
 from hsa_compiler.runtime.dispatch import select_schedule
 from hsa_compiler.schedules import hardware
-from hsa_compiler.schedules.cost_model import predict
+from hsa_compiler.schedules.cost_model import best, predict
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
 from hsa_compiler.schedules.schedule import IllegalSchedule
@@ -107,8 +107,11 @@ def _times(chosen: list[Chosen], dims: Mapping[str, int], row: Callable[[], Hard
             raise IllegalSchedule("space", f"{problem.kind}: {choice.reason}")
         names = problem.group.program.dim_names()
         sizes = {name: bucket(dims[name]) for name in DYNAMIC_DIMS if name in names}
-        found = predict(problem, choice.schedule, sizes, row(), backend=target.backend)
-        predicted.append(found.seconds)
+        found = predict(problem, choice.schedule, sizes, row(), backend=target.backend).seconds
+        if choice.measured is not None:
+            # It was tuned here against the plan, so it is as fast at least, whatever is predicted.
+            found = min(found, best(problem, sizes, row(), backend=target.backend).seconds)
+        predicted.append(found)
     measured = [choice.measured for _, _, choice in chosen]
     kinds = {choice.locality for _, _, choice in chosen}
     return FormTimes(
