@@ -33,16 +33,16 @@ class Capabilities:
 
     @classmethod
     def of(cls, target: Target) -> Capabilities:
-        """Triton tiles have power-of-two axes; CPU programs have exact ones, no atomics and no
-        while loops."""
-        if target.backend == "triton":
+        """Tiles on GPUs have power-of-two axes; CPU programs have exact ones, no atomics and no
+        while loops. Triton alone reads blocks by the copy engine."""
+        if target.backend != "tvm":
             return cls(
                 pow2_tiles=True,
                 half_dots=True,
                 shared_atomics=True,
                 while_loops=True,
                 min_dot=16,
-                descriptors=has_copy_engine(target.arch),
+                descriptors=target.backend == "triton" and has_copy_engine(target.arch),
             )
         return cls(
             pow2_tiles=False,

@@ -1,0 +1,3 @@
+class Pipeline:
+    @classmethod
+    def of(cls, printer, stmt): return None
