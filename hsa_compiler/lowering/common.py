@@ -30,6 +30,9 @@ class Capabilities:
     while_loops: bool
     min_dot: int
     descriptors: bool = False
+    #: Whether loops that load ahead must carry the numbers that addresses are made of, because the
+    #: back end does not load those ahead as well.
+    carried_addresses: bool = False
 
     @classmethod
     def of(cls, target: Target) -> Capabilities:
@@ -43,6 +46,7 @@ class Capabilities:
                 while_loops=True,
                 min_dot=16,
                 descriptors=target.backend == "triton" and has_copy_engine(target.arch),
+                carried_addresses=target.backend == "triton",
             )
         return cls(
             pow2_tiles=False,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from hsa_compiler.codegen.cuda.printer import print_kernel
 from hsa_compiler.codegen.tvm_build import MODULE_START
+from hsa_compiler.schedules.hardware import of_arch
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tile.ir import TileProgram
@@ -21,9 +22,11 @@ def generate(program: TileProgram, schedule: Schedule, target: Target) -> str:
     """The TVMScript module of a tile program: the device functions it calls, and a function per
     launch.
 
-    Raises `IllegalSchedule` where the program reads blocks through tensor descriptors.
+    Raises `IllegalSchedule` where the program reads blocks through tensor descriptors, or needs
+    more shared memory than the target has.
     """
-    printed = [print_kernel(kernel, schedule.warps) for kernel in program.kernels]
+    shared = of_arch(target.arch).shared_per_block
+    printed = [print_kernel(kernel, schedule.warps, shared) for kernel in program.kernels]
     head = f'"""Generated for {target}; schedule: {schedule}."""\n\n'
     head += "from tvm.script import ir as I\nfrom tvm.script import tirx as T\n\n"
     used = {name: x for _, intrinsics in printed for name, x in intrinsics.items()}

@@ -30,6 +30,8 @@ from hsa_compiler.tile.ir import (
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "i32": 4, "i64": 8, "u32": 4, "bool": 1}
 #: Bytes of the widest load or store.
 VECTOR_BYTES = 16
+#: Elements of an operand A that a thread holds while a loop multiplies by it.
+_MOST_LEFT = 64
 
 
 def operand_layout(let: Let, arg: Var, layout: Layout) -> Layout:
@@ -63,6 +65,7 @@ class Assignment:
         self.domains: dict[Stmt, Layout] = {}
         self.layouts: dict[Var, list[Layout]] = {}
         self.shared: set[Var] = set()
+        self._left_shared: dict[Let, bool] = {}
         self._events = list(_events(kernel.body))
         self._find_shared()
         self._anchor()
@@ -273,8 +276,30 @@ class Assignment:
         if isinstance(stmt, Let) and stmt.op == "dot":
             a, b = (self.values.base(x)[0] for x in stmt.args[:2])
             yield b
-            if not uses_matrix_unit(stmt):
+            if not uses_matrix_unit(stmt) or self.takes_left_from_shared(stmt):
                 yield a
+
+    def takes_left_from_shared(self, let: Let) -> bool:
+        """Whether the matrix unit's operand A stays in shared memory until it is used: a loaded
+        tile that is there anyway in the same block, or would fill too many registers."""
+        if let not in self._left_shared:
+            a, b = let.args[:2]
+            assert isinstance(a, Var)
+            base, _ = self.values.base(a)
+            source = self.values.let(base)
+            found = False
+            if uses_matrix_unit(let) and source is not None and source.op == "load":
+                domain = lo.accumulator((let.var.shape[0], let.var.shape[1]), self.warps)
+                registers = lo.left_operand(domain, a.shape[1]).registers
+                near = self.values.infos[base].body == self.values.infos[let.var].body
+                there = any(
+                    isinstance(use.stmt, Let) and use.stmt.op == "dot" and use.index == 1
+                    for use in self.values.readers(base)
+                )
+                direct = base not in self.values.cloneable
+                found = direct and (registers > _MOST_LEFT or (near and there))
+            self._left_shared[let] = found
+        return self._left_shared[let]
 
     def reads(self, stmt: Stmt) -> Iterator[tuple[Operand | None, Layout]]:
         """What a statement reads from registers, and how."""
@@ -285,7 +310,7 @@ class Assignment:
         elif stmt.op == "dot":
             a = stmt.args[0]
             assert isinstance(a, Var)
-            if uses_matrix_unit(stmt):
+            if uses_matrix_unit(stmt) and not self.takes_left_from_shared(stmt):
                 yield a, lo.left_operand(domain, a.shape[1])
             for acc in stmt.args[2:]:
                 yield acc, domain

@@ -95,6 +95,20 @@ def _matrices(
     tiles: Tiles, registers: str, layout: Layout, source: SharedBuffer, row: X, flipped: bool
 ) -> None:
     """Fill operand A from blocks of 16 x 16, four matrices of 8 x 8 each."""
+    with tiles.unrolled(layout.registers // 8) as r:
+        place = matrix_place(tiles, layout, source, row, flipped, Register.of(r, 8))
+        tiles.run(
+            LOAD_MATRIX[flipped],
+            address(registers, Register.of(r, 8)),
+            address(source.name, place),
+        )
+
+
+def matrix_place(
+    tiles: Tiles, layout: Layout, source: SharedBuffer, row: X, flipped: bool, start: X
+) -> X:
+    """Where the lane's row of the four matrices begins that fill eight registers of operand A from
+    `start` on; the layout is that of the tile as it lies in shared memory."""
     lane = X("lane", "int32")
     low = tx.mod(lane, i32(8))
     first, second = (
@@ -106,11 +120,6 @@ def _matrices(
     else:
         down, along = tx.add(low, first), second
     warps = Layout(layout.shape, layout.regs, (None,) * 5, layout.warps)
-    with tiles.unrolled(layout.registers // 8) as r:
-        start = Register.of(r, 8)
-        rows = tx.add(tx.add(row, tiles.place(warps, 0, start)), down)
-        columns = tx.add(tiles.place(warps, 1, start), along)
-        place = tx.add(tx.mul(rows, i32(source.pitch)), columns)
-        tiles.run(
-            LOAD_MATRIX[flipped], address(registers, start), address(source.name, place)
-        )
+    rows = tx.add(tx.add(row, tiles.place(warps, 0, start)), down)
+    columns = tx.add(tiles.place(warps, 1, start), along)
+    return tx.add(tx.mul(rows, i32(source.pitch)), columns)

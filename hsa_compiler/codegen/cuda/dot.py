@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from hsa_compiler.codegen import tvm_text as tx
 from hsa_compiler.codegen.cuda.assign import uses_matrix_unit
+from hsa_compiler.codegen.cuda.convert import matrix_place
 from hsa_compiler.codegen.cuda.intrinsics import LOAD_MATRIX, MMA
 from hsa_compiler.codegen.cuda.layout import Layout, left_operand
 from hsa_compiler.codegen.cuda.shared import SharedBuffer
-from hsa_compiler.codegen.cuda.tiles import ZERO, Tiles, address, i32
+from hsa_compiler.codegen.cuda.tiles import STORED, ZERO, Register, Tiles, address, i32
 from hsa_compiler.codegen.tvm_text import X
 from hsa_compiler.tile.ir import Let, Var
 
@@ -49,26 +50,44 @@ def _matrix_unit(tiles: Tiles, let: Let, layout: Layout, registers: str) -> None
     assert isinstance(a, Var)
     assert isinstance(b, Var)
     operand = left_operand(layout, a.shape[1])
-    left = _left(tiles, a, operand)
+    from_shared = tiles.assignment.takes_left_from_shared(let)
+    left = "" if from_shared else _left(tiles, a, operand)
+    if from_shared:
+        left_buffer, left_flipped, left_row = _operand(tiles, a)
+        lying = operand.transposed() if left_flipped else operand
     buffer, flipped, row = _operand(tiles, b)
     # Registers of a result: 4 of a block of 16 x 8, then blocks along columns, then along rows.
     columns = sum(bit[0] == 1 for bit in layout.regs) - 1
     along, down = 1 << columns, layout.registers >> (columns + 2)
     deep = a.shape[1] // 16
-    fragment = tiles.allocate(f"{b.name}_part", 8, tiles.registers[left][1])
-    with tiles.unrolled(deep, "k") as k, tiles.unrolled(along // 2, "n") as n:
-        place = _right_place(tiles, layout, buffer, flipped, row, k, n)
-        tiles.run(LOAD_MATRIX[not flipped], address(fragment, ZERO), address(buffer.name, place))
-        with tiles.unrolled(down, "m") as m:
-            first = tx.mul(tx.add(tx.mul(m, i32(deep)), k), i32(8))
-            for half in range(2):
-                block = tx.add(tx.mul(m, i32(along)), tx.add(tx.mul(n, i32(2)), i32(half)))
+    fragment = tiles.allocate(f"{b.name}_part", 8, STORED[b.dtype])
+    if from_shared:
+        left = tiles.allocate(f"{a.name}_part", 8 * down, STORED[a.dtype])
+    with tiles.unrolled(deep, "k") as k:
+        if from_shared:
+            with tiles.unrolled(down, "m") as m:
+                start = Register.of(tx.add(tx.mul(m, i32(deep)), k), 8)
+                where = matrix_place(tiles, lying, left_buffer, left_row, left_flipped, start)
                 tiles.run(
-                    MMA[a.dtype],
-                    address(registers, tx.mul(block, i32(4))),
-                    address(left, first),
-                    address(fragment, i32(4 * half)),
+                    LOAD_MATRIX[left_flipped],
+                    address(left, tx.mul(m, i32(8))),
+                    address(left_buffer.name, where),
                 )
+        with tiles.unrolled(along // 2, "n") as n:
+            place = _right_place(tiles, layout, buffer, flipped, row, k, n)
+            tiles.run(
+                LOAD_MATRIX[not flipped], address(fragment, ZERO), address(buffer.name, place)
+            )
+            with tiles.unrolled(down, "m") as m:
+                first = m if from_shared else tx.add(tx.mul(m, i32(deep)), k)
+                for half in range(2):
+                    block = tx.add(tx.mul(m, i32(along)), tx.add(tx.mul(n, i32(2)), i32(half)))
+                    tiles.run(
+                        MMA[a.dtype],
+                        address(registers, tx.mul(block, i32(4))),
+                        address(left, tx.mul(first, i32(8))),
+                        address(fragment, i32(4 * half)),
+                    )
 
 
 def _left(tiles: Tiles, a: Var, operand: Layout) -> str:

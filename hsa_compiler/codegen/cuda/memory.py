@@ -58,6 +58,16 @@ def print_load(tiles: Tiles, let: Let, layout: Layout, registers: str) -> None:
             tiles.run(copy, address(registers, start), address(f"p_{pointer.name}", where))
 
 
+def async_width(tiles: Tiles, let: Let, layout: Layout) -> int:
+    """Elements that one asynchronous copy of a load moves; 0 where it cannot be made of such."""
+    pointer = let.attrs["pointer"]
+    offset, mask = let.args[0], let.args[1] if let.args[1:] else None
+    width = _width(tiles, layout, offset, mask, pointer.dtype)
+    whole = layout.vector(len(layout.shape) - 1) >= width
+    default = mask is not None and let.attrs["other"] != 0
+    return width if width * BYTES[pointer.dtype] in ASYNC_COPY and whole and not default else 0
+
+
 def print_direct_load(
     tiles: Tiles, let: Let, layout: Layout, to: SharedBuffer, row: X = ZERO
 ) -> bool:
@@ -65,10 +75,8 @@ def print_direct_load(
     way when this has run: they are unless addresses are no neighbours or come with a default."""
     pointer = let.attrs["pointer"]
     offset, mask = let.args[0], let.args[1] if let.args[1:] else None
-    width = _width(tiles, layout, offset, mask, pointer.dtype)
-    copy = ASYNC_COPY.get(width * BYTES[pointer.dtype])
-    axis = len(layout.shape) - 1
-    if copy is None or layout.vector(axis) < width or (mask is not None and let.attrs["other"]):
+    width = async_width(tiles, let, layout)
+    if not width:
         registers = tiles.kept(let.var, layout)
         print_load(tiles, let, layout, registers)
         to_shared(tiles, registers, layout, to, row)
@@ -86,6 +94,7 @@ def print_direct_load(
             where = tx.if_then_else(valid, where, tx.const(0, where.dtype))
         rows, columns = (tiles.place(layout, a, start) for a in range(2))
         place = tx.add(tx.mul(tx.add(row, rows), i32(to.pitch)), columns)
+        copy = ASYNC_COPY[width * BYTES[pointer.dtype]]
         tiles.run(copy, address(to.name, place), address(f"p_{pointer.name}", where), valid)
     return True
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hsa_compiler.codegen import tvm_text as tx
-from hsa_compiler.codegen.cuda import pipeline
 from hsa_compiler.codegen.cuda.assign import Assignment
 from hsa_compiler.codegen.cuda.convert import convert, from_shared, to_shared
 from hsa_compiler.codegen.cuda.dot import print_dot
-from hsa_compiler.codegen.cuda.intrinsics import COMMIT, PACK, WAIT, Intrinsic
+from hsa_compiler.codegen.cuda.intrinsics import COMMIT, PACK, Intrinsic
 from hsa_compiler.codegen.cuda.layout import Layout
 from hsa_compiler.codegen.cuda.memory import (
     load_scalar,
@@ -23,7 +22,9 @@ from hsa_compiler.codegen.cuda.memory import (
     print_load,
     print_store,
 )
+from hsa_compiler.codegen.cuda.pipeline import print_staged, staged
 from hsa_compiler.codegen.cuda.reduce import print_cumsum, print_reduction
+from hsa_compiler.codegen.cuda.shared import SharedBuffer
 from hsa_compiler.codegen.cuda.tiles import STORED, Tiles, address, i32, narrow
 from hsa_compiler.codegen.cuda.top_k import print_merge_top_k
 from hsa_compiler.codegen.cuda.values import ELEMENTWISE, VIEWS, Values
@@ -55,10 +56,13 @@ _RESERVED = ("tid", "lane", "warp", "r", "u", "k", "m", "n", "shared", *_GRID)
 _LARGEST_SCALAR = 24
 
 
-def print_kernel(kernel: Kernel, warps: int) -> tuple[str, dict[str, Intrinsic]]:
+def print_kernel(
+    kernel: Kernel, warps: int, shared_bytes: int
+) -> tuple[str, dict[str, Intrinsic]]:
     """The function of a kernel, indented as a method, and the intrinsics it calls.
 
-    Raises `IllegalSchedule` where the kernel needs what this back end has not.
+    Raises `IllegalSchedule` where the kernel needs what this back end has not, or more shared
+    memory than a program may have.
     """
     if kernel.descriptors:
         raise IllegalSchedule(
@@ -66,15 +70,22 @@ def print_kernel(kernel: Kernel, warps: int) -> tuple[str, dict[str, Intrinsic]]
         )
     values = Values(kernel)
     assignment = Assignment(kernel, values, warps)
-    first = _Printer(kernel, assignment, None)
+    first = Printer(kernel, assignment, None)
     first.body()
     places, size = first.tiles.shared.arrange()
-    final = _Printer(kernel, assignment, places)
+    if size > shared_bytes:
+        raise IllegalSchedule(
+            "shared_memory",
+            f"{kernel.name}: {size} bytes of shared memory a program; there are {shared_bytes}",
+        )
+    final = Printer(kernel, assignment, places)
     final.body()
     return final.text(places, size), final.tiles.intrinsics
 
 
-class _Printer:
+class Printer:
+    """Prints one kernel."""
+
     def __init__(
         self, kernel: Kernel, assignment: Assignment, places: Mapping[str, int] | None
     ) -> None:
@@ -149,6 +160,7 @@ class _Printer:
         elif isinstance(stmt, While):
             self.repeat(stmt)
         elif isinstance(stmt, If):
+            self.tiles.arrive()
             with self.writer.block(f"if {self.tiles.scalar(stmt.condition, 'bool').text}:"):
                 self.block(stmt.body)
             self.tiles.shared.unsure()
@@ -253,7 +265,7 @@ class _Printer:
             buffer = self.shared_buffer(var)
             to_shared(tiles, tiles.kept(var, layout), layout, buffer)
 
-    def shared_buffer(self, var: Var) -> object:
+    def shared_buffer(self, var: Var) -> SharedBuffer:
         """A buffer for a tile that matrix products read."""
         tiles = self.tiles
         name = self.writer.fresh(f"s_{var.name.removeprefix('b_')}")
@@ -267,7 +279,7 @@ class _Printer:
             buffer = self.shared_buffer(var)
             if print_direct_load(tiles, let, self.assignment.domains[let], buffer):
                 tiles.run(COMMIT)
-                tiles.run(WAIT, i32(0))
+                tiles.arriving = True
         row = tiles.stage_rows.get(var, i32(0))
         for layout in self.assignment.layouts[var]:
             registers = tiles.kept(var, layout)
@@ -277,6 +289,7 @@ class _Printer:
     def loop(self, stmt: For) -> None:
         tiles = self.tiles
         self.begin(stmt)
+        tiles.arrive()
         start, stop = (tiles.scalar(x, "int32") for x in (stmt.start, stmt.stop))
         if start.value is not None and stop.value is not None and (
             0 < stop.value - start.value <= stmt.step
@@ -284,9 +297,9 @@ class _Printer:
             tiles.scalars[stmt.index] = start
             self.round(stmt)
             return
-        staged = pipeline.Pipeline.of(self, stmt) if stmt.stages > 1 else None
-        if staged is not None:
-            staged.print()
+        plan = staged(self, stmt)
+        if plan is not None:
+            print_staged(self, stmt, plan)
             return
         since = tiles.shared.begin_loop()
         index = self.writer.fresh(stmt.index.name)
@@ -312,6 +325,7 @@ class _Printer:
 
     def repeat(self, stmt: While) -> None:
         self.begin(stmt)
+        self.tiles.arrive()
         since = self.tiles.shared.begin_loop()
         with self.writer.block(f"while {self.tiles.scalars[stmt.carried[-1]].text}:"):
             self.round(stmt)

@@ -51,6 +51,7 @@ class SharedMemory:
         self._clock = 0
         self._written: set[str] = set()
         self._read: set[str] = set()
+        self._staged: set[str] = set()
         #: Inside a loop anything may still be in use by the round before.
         self._all = False
 
@@ -64,8 +65,9 @@ class SharedMemory:
         return made
 
     def stages(self, name: str, shape: tuple[int, ...], dtype: str, count: int) -> SharedBuffer:
-        """A new buffer for `count` tiles, one below the other."""
+        """A new buffer for `count` tiles, one below the other, whose users wait by themselves."""
         rows, columns = (1, *shape)[-2:]
+        self._staged.add(name)
         return self.buffer(name, (rows * count, columns), dtype)
 
     @property
@@ -77,6 +79,8 @@ class SharedMemory:
     def write(self, buffer: SharedBuffer) -> None:
         """Call before the threads write: they wait where others may still use that memory."""
         self._touch(buffer)
+        if buffer.name in self._staged:
+            return
         if self._all or self._overlaps(buffer, self._read | self._written):
             self.wait()
         self._written.add(buffer.name)
@@ -84,6 +88,8 @@ class SharedMemory:
     def read(self, buffer: SharedBuffer) -> None:
         """Call before the threads read what others have written."""
         self._touch(buffer)
+        if buffer.name in self._staged:
+            return
         if self._all or self._overlaps(buffer, self._written):
             self.wait()
         self._read.add(buffer.name)

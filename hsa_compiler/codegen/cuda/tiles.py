@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hsa_compiler.codegen import tvm_text as tx
 from hsa_compiler.codegen.cuda.assign import Assignment, operand_layout
-from hsa_compiler.codegen.cuda.intrinsics import EXP2, MUL_RN, SHUFFLE, Intrinsic
+from hsa_compiler.codegen.cuda.intrinsics import EXP2, MUL_RN, SHUFFLE, WAIT, Intrinsic
 from hsa_compiler.codegen.cuda.layout import LANE_BITS, Layout
 from hsa_compiler.codegen.cuda.shared import SharedBuffer, SharedMemory
 from hsa_compiler.codegen.tvm_elements import operand_dtype, pure
@@ -63,10 +63,19 @@ class Tiles:
         self.stage_rows: dict[Var, X] = {}
         self.scalars: dict[Var, X] = {}
         self.intrinsics: dict[str, Intrinsic] = {}
+        #: Whether copies to shared memory are on the way that nobody has waited for.
+        self.arriving = False
         self._places: dict[tuple[object, int], X] = {}
         self.head: list[str] = []
 
+    def arrive(self) -> None:
+        """Wait for this thread's copies to shared memory."""
+        if self.arriving:
+            self.run(WAIT, ZERO)
+        self.arriving = False
+
     def _barrier(self) -> None:
+        self.arrive()
         self.writer.line("T.cuda.cta_sync()")
 
     # -- registers ------------------------------------------------------------------------------
