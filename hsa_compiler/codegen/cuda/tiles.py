@@ -27,7 +27,7 @@ ZERO = tx.const(0, "int32")
 class Register(X):
     """A register number: ``base << shift``, so that places need not be taken apart again."""
 
-    base: str = ""
+    base: X = X("0", "int32")
     shift: int = 0
 
     @classmethod
@@ -36,7 +36,7 @@ class Register(X):
         first = tx.mul(base, i32(count))
         if first.value is not None:
             return first
-        return cls(first.text, "int32", 1, first.rank, None, base.text, count.bit_length() - 1)
+        return cls(first.text, "int32", 1, first.rank, None, base, count.bit_length() - 1)
 
 
 def i32(value: int) -> X:
@@ -281,7 +281,7 @@ def _gather(x: X, moves: Mapping[int, int], bits: int) -> X:
     if isinstance(x, Register):
         shift = x.shift
         above = {i - shift: to for i, to in moves.items() if i >= shift}
-        return _gather(X(x.base, "int32"), above, bits - shift)
+        return _gather(x.base, above, bits - shift)
     result = ZERO
     left = sorted(moves)
     while left:
