@@ -1,11 +1,11 @@
 """Prints tile programs as TVMScript for CUDA, and builds them: the door to this back end.
 
-    values    which tiles are kept in registers
-    layout    who holds which element
-    assign    a layout for every kept tile
-    printer   TVMScript; `tiles`, `convert`, `memory`, `reduce`, `dot`, `top_k` print single ops
-    pipeline  loops that load tiles rounds ahead
-    build     libraries with nvcc's binaries inside, and launches
+values    which tiles are kept in registers
+layout    who holds which element
+assign    a layout for every kept tile
+printer   TVMScript; `tiles`, `convert`, `memory`, `reduce`, `dot`, `top_k` print single ops
+pipeline  loops that load tiles rounds ahead
+build     libraries with nvcc's binaries inside, and launches
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class Assignment:
     # -- the search -----------------------------------------------------------------------------
     def _resolve(self) -> None:
         while True:
-            while any([self._forward(kind, stmt) for kind, stmt in self._events]):
+            while sum(self._forward(kind, stmt) for kind, stmt in self._events):
                 pass
             if self._backward():
                 continue
@@ -267,8 +267,8 @@ class Assignment:
                             if isinstance(arg, Var) and arg.shape:
                                 want(arg, operand_layout(stmt, arg, layout))
             elif stmt in self.domains:
-                for x, layout in self.reads(stmt):
-                    want(x, layout)
+                for read, layout in self.reads(stmt):
+                    want(read, layout)
         return wanted
 
     def factors(self, stmt: Stmt) -> Iterator[Var]:
@@ -283,7 +283,7 @@ class Assignment:
         """Whether the matrix unit's operand A stays in shared memory until it is used: a loaded
         tile that is there anyway in the same block, or would fill too many registers."""
         if let not in self._left_shared:
-            a, b = let.args[:2]
+            a = let.args[0]
             assert isinstance(a, Var)
             base, _ = self.values.base(a)
             source = self.values.let(base)

@@ -170,6 +170,6 @@ WAIT = Intrinsic(
 def all_intrinsics() -> dict[str, Intrinsic]:
     """Every intrinsic by the name of its source."""
     tables = (COPY, SHUFFLE, PACK, MMA, LOAD_MATRIX, ASYNC_COPY)
-    found = [x for table in tables for x in table.values()]  # type: ignore[attr-defined]
+    found = [x for table in tables for x in table.values()]
     found += [MUL_RN, EXP2, ATOMIC_ADD, COMMIT, WAIT]
     return {x.constant: x for x in found}

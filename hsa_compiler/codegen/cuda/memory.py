@@ -115,15 +115,15 @@ def print_store(tiles: Tiles, stmt: Store, layout: Layout) -> None:
                 value = tiles.narrowed(stmt.value, layout, start, dtype)
                 tiles.writer.line(f"{name}[{where.text}] = {value.text}")
                 return
-            value = stmt.value
+            given = stmt.value
             if (
-                isinstance(value, Var)
-                and STORED[value.dtype] == dtype
-                and (value, layout) in tiles.buffers
+                isinstance(given, Var)
+                and STORED[given.dtype] == dtype
+                and (given, layout) in tiles.buffers
             ):
-                source = tiles.buffers[value, layout]
+                source = tiles.buffers[given, layout]
             else:
-                source = _vector(tiles, value, layout, start, width, dtype)
+                source = _vector(tiles, given, layout, start, width, dtype)
                 start = ZERO
             copy = COPY[width * BYTES[pointer.dtype]]
             tiles.run(copy, address(name, where), address(source, start))
@@ -158,9 +158,7 @@ def print_atomic_add(tiles: Tiles, stmt: AtomicAdd, layout: Layout) -> None:
             tiles.run(ATOMIC_ADD, address(f"p_{stmt.pointer.name}", where), value)
 
 
-def _width(
-    tiles: Tiles, layout: Layout, offset: Operand, mask: Operand | None, dtype: str
-) -> int:
+def _width(tiles: Tiles, layout: Layout, offset: Operand, mask: Operand | None, dtype: str) -> int:
     """Neighbours in one access: as many as are neighbours in registers and in memory."""
     if not layout.regs:
         return 1

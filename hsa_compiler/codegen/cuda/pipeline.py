@@ -10,11 +10,13 @@ round earlier, so that starting copies waits for nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsa_compiler.codegen import tvm_text as tx
 from hsa_compiler.codegen.cuda.intrinsics import COMMIT, WAIT
+from hsa_compiler.codegen.cuda.layout import Layout
 from hsa_compiler.codegen.cuda.memory import async_width, print_direct_load
 from hsa_compiler.codegen.cuda.shared import SharedBuffer
 from hsa_compiler.codegen.cuda.tiles import STORED, i32
@@ -72,9 +74,7 @@ def staged(printer: Printer, loop: For) -> Staged | None:
         return None
     slices = tuple(let for let in body.values() if let.var in needed)
     fetched = {let.var for let in slices if let.op == "load"}
-    early = tuple(
-        let for let in slices if let.op == "load" and not _depends(let, fetched, body)
-    )
+    early = tuple(let for let in slices if let.op == "load" and not _depends(let, fetched, body))
     return Staged(tuple(loads), slices, early)
 
 
@@ -89,8 +89,8 @@ def print_staged(printer: Printer, loop: For, plan: Staged) -> None:
     ahead = _Ahead(printer, loop, plan, stop)
     tiles.shared.wait()
     ahead.fetch(start)
-    for stage in range(count - 1):
-        ahead.copy(tx.add(start, i32(stage * loop.step)), i32(stage))
+    for early in range(count - 1):
+        ahead.copy(tx.add(start, i32(early * loop.step)), i32(early))
     since = tiles.shared.begin_loop()
     index = writer.fresh(loop.index.name)
     with writer.block(printer.loop_header(loop, index)):
@@ -172,14 +172,15 @@ class _Ahead:
         tiles.run(COMMIT)
         self.fetch(tx.add(index, i32(self.loop.step)))
 
-    def _redirect(self) -> dict[tuple[Var, object], str]:
+    def _redirect(self) -> dict[tuple[Var, Layout], str]:
         """Early tiles are in their own registers from now on; where they were before."""
         tiles = self.printer.tiles
         saved = {key: tiles.kept(*key) for key in self.registers}
         tiles.buffers.update(self.registers)
         return saved
 
-    def _round(self, index: X):  # type: ignore[no-untyped-def]
+    def _round(self, index: X) -> AbstractContextManager[None]:
+        """Lines for the round of an index, if it comes."""
         self.printer.tiles.scalars[self.loop.index] = index
         return self.printer.tiles.when(tx.infix("<", index, self.stop))
 

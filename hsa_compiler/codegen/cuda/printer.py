@@ -50,15 +50,14 @@ from hsa_compiler.tile.ir import (
 
 _GRID = ("grid_0", "grid_1", "grid_2")
 _BLOCK = ("blockIdx.x", "blockIdx.y", "blockIdx.z")
+_POINTER_NAMES = (("", "_ptr"), ("p_", ""), ("n_", ""))
 _RESERVED = ("tid", "lane", "warp", "r", "u", "k", "m", "n", "shared", *_GRID)
 #: Operators in the text of a scalar with all that it is computed of, which TVM may copy into its
 #: uses: a larger one is put into a buffer, from where nothing is copied.
 _LARGEST_SCALAR = 24
 
 
-def print_kernel(
-    kernel: Kernel, warps: int, shared_bytes: int
-) -> tuple[str, dict[str, Intrinsic]]:
+def print_kernel(kernel: Kernel, warps: int, shared_bytes: int) -> tuple[str, dict[str, Intrinsic]]:
     """The function of a kernel, indented as a method, and the intrinsics it calls.
 
     Raises `IllegalSchedule` where the kernel needs what this back end has not, or more shared
@@ -110,9 +109,7 @@ class Printer:
         lines = ["@T.prim_func", f"def {kernel.name}("]
         lines += [f"    {param}," for param in params]
         lines += ["):", f"    # grid: ({', '.join(map(str, kernel.grid))})"]
-        lines.append(
-            f'    T.func_attr({{"global_symbol": "{kernel.name}", "tirx.noalias": True}})'
-        )
+        lines.append(f'    T.func_attr({{"global_symbol": "{kernel.name}", "tirx.noalias": True}})')
         lines += [f"    n_{p.name} = T.int64()" for p in kernel.pointers]
         for p in kernel.pointers:
             args = f'{p.name}_ptr, (n_{p.name},), "{STORED[p.dtype]}", align=16'
@@ -209,10 +206,9 @@ class Printer:
 
     def elementwise(self, let: Let, layout: Layout, registers: str) -> None:
         tiles, dtype = self.tiles, let.var.dtype
-        source = let.args[0] if let.args else None
-        narrows = let.op == "cast" and isinstance(source, Var) and source.dtype == "fp32"
-        if dtype in PACK and narrows and layout.registers > 1:
+        if dtype in PACK and _narrows(let) and layout.registers > 1:
             # Two at a time, as they are converted.
+            (source,) = let.args
             with tiles.unrolled(layout.registers // 2) as r:
                 first = tx.mul(r, i32(2))
                 places = [tx.add(first, i32(u)) for u in range(2)]
@@ -291,8 +287,10 @@ class Printer:
         self.begin(stmt)
         tiles.arrive()
         start, stop = (tiles.scalar(x, "int32") for x in (stmt.start, stmt.stop))
-        if start.value is not None and stop.value is not None and (
-            0 < stop.value - start.value <= stmt.step
+        if (
+            start.value is not None
+            and stop.value is not None
+            and (0 < stop.value - start.value <= stmt.step)
         ):
             tiles.scalars[stmt.index] = start
             self.round(stmt)
@@ -445,4 +443,7 @@ class Printer:
         return self.tiles.apply(let, [self.tiles.scalar(arg, kind) for arg in let.args])
 
 
-_POINTER_NAMES = (("", "_ptr"), ("p_", ""), ("n_", ""))
+def _narrows(let: Let) -> bool:
+    """Whether it rounds fp32 numbers."""
+    source = let.args[0] if let.args else None
+    return let.op == "cast" and isinstance(source, Var) and source.dtype == "fp32"

@@ -64,9 +64,7 @@ def _dropped(let: Let) -> Callable[[Bit], bool]:
     return lambda bit: bit[0] == axis
 
 
-def _across_warps(
-    tiles: Tiles, let: Let, domain: Layout, registers: str, count: int
-) -> None:
+def _across_warps(tiles: Tiles, let: Let, domain: Layout, registers: str, count: int) -> None:
     """Every warp writes what it has, and reads what all of them have."""
     dropped, op, dtype = _dropped(let), let.op, tx.COMPUTE[let.var.dtype]
     op = "sum" if op == "sum_groups" else op
@@ -147,7 +145,9 @@ def _add(tiles: Tiles, to: str, value: str) -> None:
 
 def register_pair(r: X, half: int) -> tuple[X, X]:
     """The `r`-th pair of register numbers that differ in the bit of value `half` alone."""
-    low = tx.add(
-        tx.mul(tx.floordiv(r, i32(half)), i32(2 * half)), tx.mod(r, i32(half))
-    ) if half > 1 else tx.mul(r, i32(2))
+    low = (
+        tx.add(tx.mul(tx.floordiv(r, i32(half)), i32(2 * half)), tx.mod(r, i32(half)))
+        if half > 1
+        else tx.mul(r, i32(2))
+    )
     return low, tx.add(low, i32(half))

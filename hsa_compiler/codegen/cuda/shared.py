@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-
 SIZES = {
     "float32": 4, "bfloat16": 2, "float16": 2, "int32": 4, "int64": 8, "uint32": 4, "bool": 1,
 }  # fmt: skip
@@ -154,5 +153,3 @@ class SharedMemory:
             placed.append((life, offset, offset + size))
             places[life.buffer.name] = offset
         return places, max((end for _, _, end in placed), default=0)
-
-

@@ -20,6 +20,8 @@ from hsa_compiler.tile.ir import Let, Operand, Var
 #: Tile dtypes as registers and tensors hold them.
 STORED = {**COMPUTE, "bf16": "bfloat16", "fp16": "float16"}
 HALVES = {"bfloat16": "bf16", "float16": "fp16"}
+
+
 ZERO = tx.const(0, "int32")
 
 
@@ -27,7 +29,7 @@ ZERO = tx.const(0, "int32")
 class Register(X):
     """A register number: ``base << shift``, so that places need not be taken apart again."""
 
-    base: X = X("0", "int32")
+    base: X = ZERO
     shift: int = 0
 
     @classmethod
@@ -90,9 +92,7 @@ class Tiles:
         key = (var, layout)
         if key not in self.buffers:
             note = f"{var.dtype}{list(var.shape)}"
-            self.buffers[key] = self.allocate(
-                var.name, layout.registers, STORED[var.dtype], note
-            )
+            self.buffers[key] = self.allocate(var.name, layout.registers, STORED[var.dtype], note)
         return self.buffers[key]
 
     @contextmanager
@@ -107,9 +107,7 @@ class Tiles:
     # -- places ---------------------------------------------------------------------------------
     def place(self, layout: Layout, axis: int, r: X) -> X:
         """Where along an axis register `r` of this thread's elements is."""
-        owners = {
-            i: bit[1] for i, bit in enumerate(layout.threads) if bit and bit[0] == axis
-        }
+        owners = {i: bit[1] for i, bit in enumerate(layout.threads) if bit and bit[0] == axis}
         key = (tuple(sorted(owners.items())), axis)
         if key not in self._places:
             found = _gather(X("tid", "int32"), owners, len(layout.threads))
@@ -208,13 +206,17 @@ class Tiles:
     def narrowed(self, x: Operand, layout: Layout, r: X, dtype: str) -> X:
         """An element as it is stored in `dtype`, rounded once."""
         if isinstance(x, Var) and x.shape:
-            if x.shape == layout.shape and x not in self.values.inlined and (
-                STORED[x.dtype] == dtype
+            if (
+                x.shape == layout.shape
+                and x not in self.values.inlined
+                and (STORED[x.dtype] == dtype)
             ):
                 return self.stored(x, layout, r)
             let = self.values.let(x)
-            if x in self.values.inlined and let is not None and (
-                let.op == "cast" and STORED[x.dtype] == dtype
+            if (
+                x in self.values.inlined
+                and let is not None
+                and (let.op == "cast" and STORED[x.dtype] == dtype)
             ):
                 return self.narrowed(let.args[0], layout, r, dtype)
         wide = "float32" if dtype in HALVES else dtype
