@@ -160,8 +160,8 @@ class Lowering:
         if not self.caps.descriptors:
             raise IllegalSchedule(
                 "target",
-                f"{self.problem.kind} with descriptors={self.schedule.descriptors} needs a GPU of "
-                "sm_90 or newer; allowed here: descriptors='none'",
+                f"{self.problem.kind} with descriptors={self.schedule.descriptors} needs Triton "
+                "and a GPU of sm_90 or newer; allowed here: descriptors='none'",
             )
         return b.descriptor(tensor, axes, block)
 

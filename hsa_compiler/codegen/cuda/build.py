@@ -224,9 +224,9 @@ def _nvcc(code: str, target: Target, registers: int) -> bytes:
         return binary.read_bytes()
 
 
-def _require_compilers(path: Path) -> None:
-    """Raise unless kernels can be built here."""
-    missing = [
+def missing_compilers() -> list[str]:
+    """What would have to be installed to build kernels here."""
+    return [
         name
         for name, there in (
             ("apache-tvm (pip install 'apache-tvm>=0.27')", _has_compiler()),
@@ -235,6 +235,11 @@ def _require_compilers(path: Path) -> None:
         )
         if not there
     ]
+
+
+def _require_compilers(path: Path) -> None:
+    """Raise unless kernels can be built here."""
+    missing = missing_compilers()
     if missing:
         raise BackendError(
             f"there is no library beside {path}, and to build it {', '.join(missing)} "
