@@ -9,12 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from hsa_compiler.codegen.cuda import build
 from hsa_compiler.compiler import generate_source, lower_kernel
-from hsa_compiler.errors import BackendError, InputError
-from hsa_compiler.runtime.dispatch import resolve_backend
+from hsa_compiler.errors import BackendError
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule, Schedule
@@ -115,11 +113,3 @@ def test_blocks_are_refused() -> None:
     schedule = generic("attend", "cuda").replace(order="union", tokens=4, descriptors="all")
     with pytest.raises(IllegalSchedule, match="descriptors"):
         generate_source(problem, schedule, Target("cuda", "sm_90"))
-
-
-def test_tvm_with_cuda_tensors_is_cuda_through_tvm() -> None:
-    assert resolve_backend("tvm", torch.device("cuda")) == "cuda"
-    assert resolve_backend("tvm", torch.device("cpu")) == "tvm"
-    assert resolve_backend("auto", torch.device("cuda")) == "triton"
-    with pytest.raises(InputError, match="needs CUDA tensors"):
-        resolve_backend("triton", torch.device("cpu"))
