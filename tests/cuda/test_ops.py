@@ -194,3 +194,34 @@ def test_carried_tiles_change_at_once() -> None:
     tensors = {"x": randint(0, 9, 64), "y": randint(0, 9, 64, seed=1)}
     tensors |= {"out_x": zeros, "out_y": zeros, "out_n": zeros[:1]}
     run_both(build(body, [1]), tensors)
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2, 5])
+@pytest.mark.parametrize(("stages", "step"), [(1, 1), (2, 1), (3, 2), (4, 1)])
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+def test_loops_that_load_ahead(dtype: str, stages: int, step: int, rounds: int) -> None:
+    m, n, k = 16, 32, 16
+
+    def body(b: TileBuilder) -> None:
+        count = b.scalar("n")
+        q = matrix(b, "q", dtype, m, k)
+        keys, chosen = b.pointer("keys", dtype), b.pointer("chosen", "i32")
+        start = b.full((m, n), 0.0, "fp32")
+        with b.loop(0, count, step, carry=[("b_sum", start)], stages=stages) as loop:
+            chunk = b.load(chosen, loop.index)
+            # Rows of their own, and some of them masked off.
+            rows = b.load(b.pointer("rows", "i32"), chunk * n + b.arange(n))
+            o = (rows * k).as_column + b.arange(k).as_row
+            b_keys = b.load(keys, o, (rows >= 0).as_column)
+            loop.yield_(b.dot(q, b_keys.t, loop.carried[0]))
+        b.store(b.pointer("out", "fp32"), place(b, m, n), loop.carried[0])
+
+    chunks = 5
+    tensors = {
+        "q": randn(m * k, seed=1, dtype=TORCH[dtype]),
+        "keys": randn(chunks * n * k, seed=2, dtype=TORCH[dtype]),
+        "chosen": randint(0, chunks, 8, seed=3),
+        "rows": randint(-20, chunks * n, chunks * n, seed=4),
+        "out": torch.full((m * n,), float("nan")),
+    }
+    run_both(build(body, [1]), tensors, {"n": rounds})

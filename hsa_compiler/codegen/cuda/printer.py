@@ -13,6 +13,7 @@ from hsa_compiler.codegen import tvm_text as tx
 from hsa_compiler.codegen.cuda.assign import Assignment
 from hsa_compiler.codegen.cuda.convert import convert, from_shared, to_shared
 from hsa_compiler.codegen.cuda.dot import print_dot
+from hsa_compiler.codegen.cuda.frame import GRID, function_text
 from hsa_compiler.codegen.cuda.intrinsics import COMMIT, PACK, Intrinsic
 from hsa_compiler.codegen.cuda.layout import Layout
 from hsa_compiler.codegen.cuda.memory import (
@@ -48,10 +49,8 @@ from hsa_compiler.tile.ir import (
     While,
 )
 
-_GRID = ("grid_0", "grid_1", "grid_2")
-_BLOCK = ("blockIdx.x", "blockIdx.y", "blockIdx.z")
 _POINTER_NAMES = (("", "_ptr"), ("p_", ""), ("n_", ""))
-_RESERVED = ("tid", "lane", "warp", "r", "u", "k", "m", "n", "shared", *_GRID)
+_RESERVED = ("tid", "lane", "warp", "r", "u", "k", "m", "n", "shared", *GRID)
 #: Operators in the text of a scalar with all that it is computed of, which TVM may copy into its
 #: uses: a larger one is put into a buffer, from where nothing is copied.
 _LARGEST_SCALAR = 24
@@ -79,7 +78,7 @@ def print_kernel(kernel: Kernel, warps: int, shared_bytes: int) -> tuple[str, di
         )
     final = Printer(kernel, assignment, places)
     final.body()
-    return final.text(places, size), final.tiles.intrinsics
+    return function_text(kernel, final.tiles, places, size), final.tiles.intrinsics
 
 
 class Printer:
@@ -98,41 +97,6 @@ class Printer:
     def body(self) -> None:
         """Print all statements."""
         self.block(self.kernel.body)
-
-    # -- the function ---------------------------------------------------------------------------
-    def text(self, places: Mapping[str, int], size: int) -> str:
-        """The whole function, once its body is printed."""
-        kernel, tiles = self.kernel, self.tiles
-        grid = _GRID[: len(kernel.grid)]
-        params = [f"{p.name}_ptr: T.handle" for p in kernel.pointers]
-        params += [f"{name}: T.int32" for name in (*(s.name for s in kernel.scalars), *grid)]
-        lines = ["@T.prim_func", f"def {kernel.name}("]
-        lines += [f"    {param}," for param in params]
-        lines += ["):", f"    # grid: ({', '.join(map(str, kernel.grid))})"]
-        lines.append(f'    T.func_attr({{"global_symbol": "{kernel.name}", "tirx.noalias": True}})')
-        lines += [f"    n_{p.name} = T.int64()" for p in kernel.pointers]
-        for p in kernel.pointers:
-            args = f'{p.name}_ptr, (n_{p.name},), "{STORED[p.dtype]}", align=16'
-            lines.append(f"    p_{p.name} = T.match_buffer({args})")
-        for name, block, extent in zip(("pid_0", "pid_1", "pid_2"), _BLOCK, grid, strict=False):
-            lines.append(f'    {name} = T.launch_thread("{block}", {extent})')
-        lines.append(f'    tid = T.launch_thread("threadIdx.x", {32 * tiles.warps})')
-        lines.append("    lane: T.let = tid % 32")
-        if size:
-            lines.append(
-                f'    shared = T.alloc_buffer(({size},), "uint8", scope="shared.dyn", align=128)'
-            )
-        for b in tiles.shared.buffers:
-            lines.append(
-                f'    {b.name} = T.decl_buffer(({b.rows * b.pitch},), "{b.dtype}", '
-                f'data=shared.data, byte_offset={places[b.name]}, scope="shared.dyn")'
-                f"  # [{b.rows}, {b.columns}]"
-            )
-        for name, (count, dtype, note) in tiles.registers.items():
-            note = f"  # {note}" if note else ""
-            lines.append(f'    {name} = T.alloc_buffer(({count},), "{dtype}", scope="local"){note}')
-        lines += [f"    {line}" for line in tiles.head]
-        return "\n".join(f"    {line}" for line in lines) + "\n" + self.writer.text(2) + "\n"
 
     # -- statements -----------------------------------------------------------------------------
     def block(self, body: Sequence[Stmt]) -> None:
