@@ -1,24 +1,11 @@
-"""The sweep on a GPU: every Triton kernel compiled and run for real, and CUDA through TVM."""
+"""The sweep on a GPU: every kernel compiled and run for real, by Triton and by CUDA through TVM."""
 
 from __future__ import annotations
 
 import pytest
 
-from hsa_compiler.codegen.cuda.build import missing_compilers
+from tests.gpu_backends import backends
 from tests.sweep import examples, sweep_attention, sweep_hsa
-
-backends = pytest.mark.parametrize(
-    "backend",
-    [
-        "triton",
-        pytest.param(
-            "tvm",
-            marks=pytest.mark.skipif(
-                bool(missing_compilers()), reason="CUDA through TVM needs nvcc and TVM's compiler"
-            ),
-        ),
-    ],
-)
 
 
 @backends
