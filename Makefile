@@ -30,10 +30,11 @@ test: $(STAMP)
 	$(MAKE) --no-print-directory --output-sync=target -j2 test-core test-tvm test-triton
 
 test-core: $(STAMP)
-	$(PYTEST) tests --ignore=tests/gpu --ignore=tests/tvm --ignore=tests/triton_interpret
+	$(PYTEST) tests --ignore=tests/gpu --ignore=tests/tvm --ignore=tests/cuda \
+	    --ignore=tests/triton_interpret
 
 test-tvm: $(STAMP)
-	$(PYTEST) tests/tvm
+	$(PYTEST) tests/tvm tests/cuda
 
 test-triton: $(STAMP)
 	TRITON_INTERPRET=1 $(PYTEST) tests/triton_interpret

@@ -32,6 +32,7 @@ from hsa_compiler.tile.verify import check
 BACKENDS = {
     "triton": ("hsa_compiler.codegen.triton", "hsa_compiler.codegen.triton_build", "triton"),
     "tvm": ("hsa_compiler.codegen.tvm", "hsa_compiler.codegen.tvm", "apache-tvm"),
+    "cuda": ("hsa_compiler.codegen.cuda", "hsa_compiler.codegen.cuda.build", "apache-tvm"),
 }
 Launch = Callable[[Mapping[str, torch.Tensor], Mapping[str, int], tuple[int, ...]], None]
 

@@ -37,8 +37,13 @@ GENERIC: dict[tuple[str, str], Schedule] = {
 }
 
 
+# Both back ends on GPUs start alike.
+GENERIC |= {(kind, "cuda"): GENERIC[kind, "triton"] for kind in KERNELS}
+
+
 def generic(kind: str, backend: str) -> Schedule:
-    """The literal default schedule of kernel `kind` on `backend` (``"triton"`` or ``"tvm"``).
+    """The literal default schedule of kernel `kind` on `backend` (``"triton"``, ``"tvm"`` or
+    ``"cuda"``).
 
     Raises:
         KeyError: for a kernel or back end that does not exist.
@@ -46,6 +51,6 @@ def generic(kind: str, backend: str) -> Schedule:
     if (kind, backend) not in GENERIC:
         raise KeyError(
             f"no generic schedule for kernel {kind!r} on back end {backend!r}; "
-            f"kernels: {', '.join(KERNELS)}; back ends: triton, tvm"
+            f"kernels: {', '.join(KERNELS)}; back ends: triton, tvm, cuda"
         )
     return GENERIC[kind, backend]

@@ -185,8 +185,8 @@ class Footprint:
 def footprint(shape: KernelShape, schedule: Schedule, backend: str) -> Footprint:
     """What one program holds under a schedule; shared memory is 0 where there is none (CPU)."""
     rows, accumulators, step = _tiles(shape, schedule)
-    padded = max(MIN_ROWS, power_of_two(rows)) if backend == "triton" else rows
-    shared = _shared_bytes(shape, schedule, padded, step) if backend == "triton" else 0
+    padded = rows if backend == "tvm" else max(MIN_ROWS, power_of_two(rows))
+    shared = 0 if backend == "tvm" else _shared_bytes(shape, schedule, padded, step)
     # Padded rows are carried too, where rows are what is carried.
     grown = padded / rows if shape.kind in ("attend", "attend_grad_q") else 1
     carried = int(accumulators * grown)

@@ -14,20 +14,27 @@ from typing import Any
 from hsa_compiler.schedules.footprint import RANKING
 from hsa_compiler.schedules.schedule import Schedule
 
-BACKENDS = ("triton", "tvm")
+#: Triton, TVM on CPUs, and TVM on GPUs.
+BACKENDS = ("triton", "tvm", "cuda")
+
+
+def on_gpu(backend: str) -> bool:
+    """Whether a back end's programs are thread blocks of a GPU: both of these read the same knobs
+    and have the same tiles."""
+    return backend != "tvm"
 
 
 @dataclass(frozen=True)
 class KernelKnobs:
-    """The knobs that one kernel reads: on every back end, on Triton alone, on TVM alone.
+    """The knobs that one kernel reads: on every back end, on GPUs alone, on CPUs alone.
 
     `orders` are the loop orders it has a lowering for; a kernel with one order does not search it.
     """
 
     orders: tuple[str, ...]
     shared: tuple[str, ...] = ()
-    triton: tuple[str, ...] = ()
-    tvm: tuple[str, ...] = ()
+    gpu: tuple[str, ...] = ()
+    cpu: tuple[str, ...] = ()
 
     @property
     def has_unions(self) -> bool:
@@ -47,8 +54,8 @@ class KernelKnobs:
         return self.orders == ("chunk",)
 
     def names(self, backend: str) -> tuple[str, ...]:
-        """Knob names in search order for ``"triton"`` or ``"tvm"``."""
-        own = self.triton if backend == "triton" else self.tvm
+        """Knob names in search order for a back end."""
+        own = self.gpu if on_gpu(backend) else self.cpu
         return ("order", *self.shared, *own)
 
 
@@ -94,9 +101,11 @@ KNOBS: dict[str, KernelKnobs] = {
 }
 
 #: Values of a knob that one kernel takes on a back end, where they are fewer than the knob's own
-#: choices. A CPU's registers hold few rows, so more tokens a tile than fill its lanes gain nothing.
+#: choices; those of ``"triton"`` hold for every back end on GPUs. A CPU's registers hold few rows,
+#: so more tokens a tile than fill its lanes gain nothing.
 LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
-    **{(kind, backend, "tokens"): (1, 16, 32, 64, 128) for kind in RANKING for backend in BACKENDS},
+    **{(kind, "triton", "tokens"): (1, 16, 32, 64, 128) for kind in RANKING},
+    **{(kind, "tvm", "tokens"): (1, 16, 32, 64, 128) for kind in RANKING},
     **{(kind, "triton", "parts"): (0, 256, 1024) for kind in RANKING},
     **{(kind, "tvm", "parts"): (0, 8, 64) for kind in RANKING},
     ("attend", "triton", "parts"): (0, 2, 4, 8, 16, 32, 64),
@@ -152,9 +161,12 @@ def allowed(kind: str, backend: str, name: str) -> tuple[Any, ...]:
         parts = KNOBS[kind].has_partials
         # Without another order than chunk order there are always parts.
         none = () if parts and KNOBS[kind].sums_chunks else ("none",)
-        return (*none, *["buffer"] * parts, *["atomic"] * (backend == "triton"))
+        return (*none, *["buffer"] * parts, *["atomic"] * on_gpu(backend))
+    if name == "descriptors" and backend == "cuda":
+        return ("none",)
     choices: tuple[Any, ...] = field.metadata["choices"]
-    return LIMITS.get((kind, backend, name), choices)
+    limits = "triton" if on_gpu(backend) else backend
+    return LIMITS.get((kind, limits, name), choices)
 
 
 def canonical(kind: str, backend: str, schedule: Schedule) -> Schedule:

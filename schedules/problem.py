@@ -46,7 +46,8 @@ class Target:
     """A back end and the architecture it compiles for.
 
     ``Target("triton", "sm_90")``, ``Target("triton", "interpret")`` (Triton's interpreter, on
-    CPU tensors), ``Target("tvm", "znver4", 2)`` (an LLVM CPU name and its thread count).
+    CPU tensors), ``Target("cuda", "sm_90")`` (CUDA through TVM), ``Target("tvm", "znver4", 2)`` (an
+    LLVM CPU name and its thread count).
     """
 
     backend: str

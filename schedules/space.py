@@ -19,7 +19,7 @@ from hsa_compiler.schedules.footprint import (
     chunk_size,
 )
 from hsa_compiler.schedules.hardware import Hardware
-from hsa_compiler.schedules.kernel_knobs import CHUNK_KNOBS, KNOBS, allowed, canonical
+from hsa_compiler.schedules.kernel_knobs import CHUNK_KNOBS, KNOBS, allowed, canonical, on_gpu
 from hsa_compiler.schedules.legality import check_knobs, check_together, combine_of
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.resources import check_resources
@@ -38,7 +38,7 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
     least = {
         # Where one program does it all, a block is merged into the K best at once.
         "chunk_block": shape.top_k if kind in RANKING and not schedule.parts else 1,
-        "pairs": -(-MIN_ROWS // shape.row_group) if backend == "triton" else 1,
+        "pairs": -(-MIN_ROWS // shape.row_group) if on_gpu(backend) else 1,
     }
     changes: dict[str, Any] = {}
     for name, bound in least.items():
@@ -65,7 +65,7 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
             changes["descriptors"] = "none"
     elif kind in RANKING and not schedule.parts:
         changes |= {"tokens": max(schedule.tokens, MIN_ROWS), "fan": 1}
-    elif kind in RANKING and backend == "triton":
+    elif kind in RANKING and on_gpu(backend):
         # Many programs load side by side, which none has to plan ahead, and rank what they find.
         changes |= {"stages": 1, "top_k": "merge", "registers": 0}
     return canonical(kind, backend, adapted(problem, schedule).replace(**changes))

@@ -27,7 +27,7 @@ from hsa_compiler.schedules import hardware, kernel_knobs, space
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem, Target
 from hsa_compiler.schedules.schedule import KERNELS, Schedule
 
-STAGES = ("program", "backward", "tile", "triton", "tvm")
+STAGES = ("program", "backward", "tile", "triton", "tvm", "cuda")
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,10 @@ def _target(text: str, stage: str) -> Target:
     """
     backend, _, rest = text.partition(":")
     if not text:
-        backend = "tvm" if stage == "tvm" else "triton"
+        backend = stage if stage in kernel_knobs.BACKENDS else "triton"
     if backend not in kernel_knobs.BACKENDS:
-        raise InputError(f"--target {text!r}: give triton:sm_90, tvm or tvm:CPU:THREADS")
+        given = "triton:sm_90, cuda:sm_90, tvm or tvm:CPU:THREADS"
+        raise InputError(f"--target {text!r}: give {given}")
     if stage in kernel_knobs.BACKENDS and stage != backend:
         raise InputError(f"--stage {stage} prints for {stage}, not for --target {text}")
     if backend == "tvm":
@@ -121,9 +122,10 @@ def _target(text: str, stage: str) -> Target:
             raise InputError(f"--target {text!r}: {threads!r} is not a number of threads")
         return Target("tvm", cpu, int(threads or 1))
     arch = rest or _gpu_arch()
-    if arch != "interpret" and not re.fullmatch(r"sm_\d+", arch):
+    interpreted = backend == "triton" and arch == "interpret"
+    if not interpreted and not re.fullmatch(r"sm_\d+", arch):
         raise InputError(f"--target {text!r}: {arch!r} is no architecture such as sm_90")
-    return Target("triton", arch)
+    return Target(backend, arch)
 
 
 def _gpu_arch() -> str:

@@ -1,5 +1,5 @@
-"""Builds generated TVMScript with LLVM for a CPU and launches it. The only module that imports
-TVM, and only when something is built."""
+"""Builds generated TVMScript with LLVM for a CPU and launches it. TVM is imported only when
+something is built."""
 
 from __future__ import annotations
 

@@ -30,19 +30,23 @@ class Capabilities:
     while_loops: bool
     min_dot: int
     descriptors: bool = False
+    #: Whether loops that load ahead must carry the numbers that addresses are made of, because the
+    #: back end does not load those ahead as well.
+    carried_addresses: bool = False
 
     @classmethod
     def of(cls, target: Target) -> Capabilities:
-        """Triton tiles have power-of-two axes; CPU programs have exact ones, no atomics and no
-        while loops."""
-        if target.backend == "triton":
+        """Tiles on GPUs have power-of-two axes; CPU programs have exact ones, no atomics and no
+        while loops. Triton alone reads blocks by the copy engine."""
+        if target.backend != "tvm":
             return cls(
                 pow2_tiles=True,
                 half_dots=True,
                 shared_atomics=True,
                 while_loops=True,
                 min_dot=16,
-                descriptors=has_copy_engine(target.arch),
+                descriptors=target.backend == "triton" and has_copy_engine(target.arch),
+                carried_addresses=target.backend == "triton",
             )
         return cls(
             pow2_tiles=False,
@@ -156,8 +160,8 @@ class Lowering:
         if not self.caps.descriptors:
             raise IllegalSchedule(
                 "target",
-                f"{self.problem.kind} with descriptors={self.schedule.descriptors} needs a GPU of "
-                "sm_90 or newer; allowed here: descriptors='none'",
+                f"{self.problem.kind} with descriptors={self.schedule.descriptors} needs Triton "
+                "and a GPU of sm_90 or newer; allowed here: descriptors='none'",
             )
         return b.descriptor(tensor, axes, block)
 

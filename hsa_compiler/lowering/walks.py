@@ -129,6 +129,7 @@ class Union:
         shape = rows.shape
         self.b, self.rows, self.stages = b, rows, low.schedule.stages
         self.kept = low.caps.pad(shape.top_k)
+        self.carries_chunks = low.caps.carried_addresses
         lists = UnionLists(shape, rows.tokens)
         index_head = shape.index_head(rows.program)
         place = lists.place(b, rows.batch, index_head, b.program_id(0, "i_list"))
@@ -154,12 +155,13 @@ class Union:
     def loop(self, carry: list[tuple[str, Var]], tiles: int = 1) -> Iterator[Loop]:
         """The loop over the steps, or over `tiles` sub-tiles of each.
 
-        With 3 stages or more a chunk's number is loaded one step early and carried: Triton's
-        pipeline then need not wait for it, and issues the chunk's own loads as many steps ahead.
+        With 3 stages or more a chunk's number is loaded one step early and carried, where the back
+        end asks for that: Triton's pipeline then need not wait for it, and issues the chunk's own
+        loads as many steps ahead.
         """
         b, stages = self.b, self.stages
         self._upcoming: Var | None = None
-        if stages < 3 or self.rows.shape.key_tiles > 1:
+        if stages < 3 or self.rows.shape.key_tiles > 1 or not self.carries_chunks:
             count = self.steps if tiles == 1 else self.steps * tiles
             with b.loop(0, count, name="i_step", carry=carry, stages=stages) as loop:
                 yield loop

@@ -91,8 +91,8 @@ def retrieve(
             the weights); an int or an integer tensor, whose low 32 bits count. None: no noise.
         force_first, force_last: so many first and last visible chunks are always chosen.
         deterministic: use no atomic adds in the gradients.
-        backend: ``"auto"`` (CUDA tensors: Triton; CPU tensors: TVM), ``"triton"``, ``"tvm"``, or
-            ``"reference"``, the slow interpreter.
+        backend: ``"auto"`` (CUDA tensors: Triton; CPU tensors: TVM), ``"triton"``, ``"tvm"`` (on
+            CUDA tensors: CUDA through TVM), or ``"reference"``, the slow interpreter.
 
     Returns:
         Selection; weights [B, R, Hw, K] with Hw = H (or Hr) for ``"kv"``.

@@ -34,7 +34,11 @@ log = logging.getLogger("hsa_compiler.runtime")
 Built = TypeVar("Built")
 
 #: What each back end is called on PyPI.
-PACKAGES = {"triton": ("triton", "triton"), "tvm": ("tvm", "apache-tvm")}
+PACKAGES = {
+    "triton": ("triton", "triton"),
+    "tvm": ("tvm", "apache-tvm"),
+    "cuda": ("tvm_ffi", "apache-tvm"),
+}
 
 
 @dataclass
@@ -112,9 +116,10 @@ def first_that_fits(
 
 
 def resolve_backend(backend: str, device: torch.device) -> str:
-    """``"triton"``, ``"tvm"`` or ``"reference"`` for a device.
+    """``"triton"``, ``"tvm"``, ``"cuda"`` or ``"reference"`` for a device.
 
-    ``"auto"`` takes Triton for CUDA tensors and TVM for CPU tensors.
+    ``"auto"`` takes Triton for CUDA tensors and TVM for CPU tensors; ``"tvm"`` with CUDA tensors is
+    ``"cuda"``, CUDA through TVM.
 
     Raises:
         InputError: the back end does not run on this kind of device.
@@ -129,10 +134,7 @@ def resolve_backend(backend: str, device: torch.device) -> str:
             "'tvm' (or set TRITON_INTERPRET=1 before Triton is imported, to debug a kernel)"
         )
     if name == "tvm" and device.type == "cuda":
-        raise InputError(
-            "backend='tvm' runs on the CPU, these tensors are on a GPU: pass backend='auto' or "
-            "'triton'"
-        )
+        name = "cuda"
     if not _installed(name):
         raise BackendError(
             f"backend={backend!r} needs the package {PACKAGES[name][1]}, which is not installed: "
@@ -149,7 +151,7 @@ def target_of(backend: str, device: torch.device) -> Target:
         return host_target()
     if device.type == "cpu":
         return Target("triton", "interpret")
-    return Target("triton", hardware.detect(str(device)).arch)
+    return Target(backend, hardware.detect(str(device)).arch)
 
 
 def select_schedule(

@@ -139,7 +139,10 @@ def test_a_decoding_step_is_one_token_unless_told(capsys: pytest.CaptureFixture[
         (["decode", "--shape", "normalize=joint"], "expected external weights"),
         (["--shape", "dtype=fp8"], "one of bf16, fp16, fp32"),
         (["--shape", "normalize=none"], "stick_breaking"),
-        (["--stage", "tile", "--target", "metal"], "give triton:sm_90, tvm or tvm:CPU:THREADS"),
+        (
+            ["--stage", "tile", "--target", "metal"],
+            "give triton:sm_90, cuda:sm_90, tvm or tvm:CPU:THREADS",
+        ),
         (["--stage", "triton", "--target", "tvm:znver4"], "not for --target tvm:znver4"),
         (["--stage", "tile", "--target", "triton:sm_50"], "no hardware row for 'sm_50'"),
         (["--stage", "tile", "--target", "triton:hopper"], "no architecture such as sm_90"),

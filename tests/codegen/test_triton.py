@@ -149,7 +149,7 @@ def test_a_process_that_does_not_interpret_refuses_the_interpreter_target() -> N
 
 def test_an_unknown_back_end_is_named() -> None:
     problem, _ = problems.make("attend")
-    with pytest.raises(BackendError, match="there are: triton, tvm"):
+    with pytest.raises(BackendError, match="there are: cuda, triton, tvm"):
         compile_kernel(problem, generic("attend", "triton"), Target("metal", "m4"))
 
 

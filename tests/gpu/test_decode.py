@@ -9,23 +9,26 @@ import torch
 
 from hsa_compiler import hsa_decode
 from tests.decode_cases import STEPS, Step, check_decode, compare, expected, in_pages, inputs
+from tests.gpu_backends import backends
 
 
+@backends
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: f"step{step.seed}")
-def test_a_step_equals_the_naive_operator(step: Step) -> None:
-    check_decode(step, "triton", "cuda")
+def test_a_step_equals_the_naive_operator(step: Step, backend: str) -> None:
+    check_decode(step, backend, "cuda")
 
 
+@backends
 @pytest.mark.parametrize("tokens", [1, 5])
 @pytest.mark.parametrize("pages", [0, 4])
-def test_one_graph_serves_a_growing_cache(tokens: int, pages: int) -> None:
+def test_one_graph_serves_a_growing_cache(tokens: int, pages: int, backend: str) -> None:
     full = Step(lengths=(640, 640), tokens=tokens, pages=pages, dtype=torch.bfloat16)
     tensors, _ = inputs(full, "cuda")
     given = in_pages(full, tensors) if pages else tensors
     kv_len = torch.tensor([40, 40], dtype=torch.int32, device="cuda")
 
     def call() -> torch.Tensor:
-        return hsa_decode(**given, kv_len=kv_len, **full.options)
+        return hsa_decode(**given, kv_len=kv_len, **full.options, backend=backend)
 
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())

@@ -1,0 +1,115 @@
+"""Building for GPUs that are not here, golden sources, and what is refused."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hsa_compiler.codegen.cuda import build
+from hsa_compiler.compiler import generate_source, lower_kernel
+from hsa_compiler.errors import BackendError
+from hsa_compiler.schedules.defaults import generic
+from hsa_compiler.schedules.problem import Target
+from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule, Schedule
+from tests import problems
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "cuda"
+AMPERE = Target("cuda", "sm_80")
+CHANGES: dict[str, tuple[str, dict[str, object]]] = {
+    "attend.union": ("attend", {"order": "union", "tokens": 4}),
+    "attend.chunk": ("attend", {"order": "chunk", "combine": "atomic"}),
+    "retrieve.threshold": (
+        "retrieve",
+        {"top_k": "threshold", "tokens": 64, "chunk_block": 64},
+    ),
+}
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
+
+
+def schedule_of(name: str) -> tuple[str, Schedule]:
+    """A kernel and its schedule."""
+    kind, change = CHANGES.get(name, (name, {}))
+    return kind, generic(kind, "cuda").replace(**change)
+
+
+@pytest.mark.parametrize("name", ["attend", "retrieve", "invert_index", *CHANGES])
+def test_generated_source_is_the_golden_one(name: str, update_golden: bool) -> None:
+    kind, schedule = schedule_of(name)
+    problem, _ = problems.make(kind)
+    source = generate_source(problem, schedule, AMPERE)
+    path = GOLDEN / f"{name}.py"
+    if update_golden:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    assert source == path.read_text(), "run pytest tests/cuda --update-golden and read the diff"
+    ast.parse(source)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+@pytest.mark.parametrize("kind", KERNELS)
+def test_tvm_takes_every_kernel(kind: str, dtype: str) -> None:
+    problem, _ = problems.make(kind, head_dim=64, top_k=16, dtype=dtype)
+    source = build.cuda_source(
+        generate_source(problem, generic(kind, "cuda"), Target("cuda", "sm_90")),
+        Target("cuda", "sm_90"),
+    )
+    assert "__global__" in source
+
+
+@needs_nvcc
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100"])
+def test_libraries_hold_machine_code_for_gpus_that_are_not_here(arch: str, tmp_path: Path) -> None:
+    kind, schedule = schedule_of("attend.union")
+    problem, _ = problems.make(kind)
+    target = Target("cuda", arch)
+    tile = lower_kernel(problem, schedule, target)
+    path = tmp_path / "attend_0123456789abcdef.py"
+    path.write_text(generate_source(problem, schedule, target))
+    library = build.compile_ahead(path, tile, schedule, target)
+    assert b"\x7fELF" in library.read_bytes()[4:]
+    built = library.stat().st_mtime_ns
+    assert build.compile_ahead(path, tile, schedule, target) == library
+    # A process that knows nothing of the compiler loads it.
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from hsa_compiler.codegen.cuda import build\n"
+        f"module = build._runtime().load_module({str(library)!r})\n"
+        "print(module['attend'] is not None, 'tvm' in sys.modules)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["True", "False"]
+    assert library.read_bytes()
+    assert built <= library.stat().st_mtime_ns
+
+
+def test_without_a_compiler_and_a_library_the_error_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, schedule = schedule_of("attend")
+    problem, _ = problems.make(kind)
+    tile = lower_kernel(problem, schedule, AMPERE)
+    path = tmp_path / "attend_0123456789abcdef.py"
+    path.write_text("")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(BackendError, match=r"there is no library beside .* nvcc"):
+        build.compile_ahead(path, tile, schedule, AMPERE)
+
+
+def test_too_much_shared_memory_is_refused() -> None:
+    problem, _ = problems.make("attend", dtype="fp32")
+    schedule = generic("attend", "cuda").replace(order="union", tokens=8, stages=4)
+    with pytest.raises(IllegalSchedule, match="bytes of shared memory a program; there are"):
+        generate_source(problem, schedule, Target("cuda", "sm_89"))
+
+
+def test_blocks_are_refused() -> None:
+    problem, _ = problems.make("attend")
+    schedule = generic("attend", "cuda").replace(order="union", tokens=4, descriptors="all")
+    with pytest.raises(IllegalSchedule, match="descriptors"):
+        generate_source(problem, schedule, Target("cuda", "sm_90"))
