@@ -110,12 +110,39 @@ RATIO = _table(
 )
 
 
+def _cpu_row(ratio: int, thousands: int, dim: int = 64) -> Row:
+    name = f"g{ratio}-d{dim}-{thousands}k"
+    shape = Shape(name, L=1024 * thousands, Hq=16, H=16 // ratio, D=dim, S=64, K=16, dtype="fp32")
+    return Row(name, shape, "random", default_on="cpu")
+
+
+#: What a CPU finishes in a second: head ratios at two lengths, and 32 query heads a KV head.
+CPU = _table(
+    [
+        *(_cpu_row(ratio, thousands) for thousands in (2, 8) for ratio in (16, 8, 4, 2, 1)),
+        _cpu_row(16, 2, 128),
+        Row(
+            "g32-d64-2k",
+            Shape("g32-d64-2k", L=2048, Hq=32, H=1, D=64, S=64, K=16, dtype="fp32"),
+            "random",
+            default_on="cpu",
+        ),
+    ]
+)
+
+
 def _retrieval_row(label: str, thousands: int, score_heads: int, dim: int) -> Row:
     name = f"{label}-{thousands}k"
     shape = Shape(
         name, L=1024 * thousands, Hq=16, H=score_heads, D=64, S=64, K=32, Hr=score_heads, Dr=dim
     )
     return Row(name, shape, "random")
+
+
+def _cpu_retrieval_row(thousands: int) -> Row:
+    name = f"cpu-{thousands}k"
+    shape = Shape(name, L=1024 * thousands, Hq=16, H=1, D=64, S=64, K=16, dtype="fp32")
+    return Row(name, shape, "random", default_on="cpu")
 
 
 RETRIEVAL = _table(
@@ -125,7 +152,8 @@ RETRIEVAL = _table(
             for label, score_heads, dim in (("hr1", 1, 128), ("hr4", 4, 128), ("dr1024", 1, 1024))
             for thousands in (8, 32, 128)
         ),
-        *_small("tiny", "cpu2k"),
+        *map(_cpu_retrieval_row, (2, 8, 32)),
+        *_small("tiny"),
     ]
 )
 
@@ -177,7 +205,6 @@ MEMORY = _table(
         *_small("tiny", "cpu2k"),
     ]
 )
-
 
 
 def _train_row(name: str, model: HSAConfig, length: int) -> Row:
@@ -234,6 +261,7 @@ SUITES: dict[str, Suite] = {
             parts=("attention", "retrieval", "decode"),
             backward=False,
         ),
+        Suite("cpu", CPU, parts=("attention",)),
         Suite("train", TRAIN, parts=("train",)),
     )
 }

@@ -71,14 +71,14 @@ KNOBS: dict[str, KernelKnobs] = {
     "weigh": KernelKnobs(("token",), ("dim_block",), ("warps",)),
     "attend": KernelKnobs(
         ("token", "union", "chunk"),
-        ("parts", "tokens", "chunk_tile", "pairs", "combine"),
-        ("window", "warps", "stages", "registers", "descriptors"),
+        ("parts", "tokens", "chunk_tile", "pairs", "window", "combine"),
+        ("warps", "stages", "registers", "descriptors"),
         ("lanes", "unroll"),
     ),
     "attend_grad_q": KernelKnobs(
         ("token", "union", "chunk"),
-        ("tokens", "chunk_tile", "pairs", "combine"),
-        ("window", "warps", "stages", "registers", "descriptors"),
+        ("tokens", "chunk_tile", "pairs", "window", "combine"),
+        ("warps", "stages", "registers", "descriptors"),
         ("lanes", "unroll"),
     ),
     "invert_index": KernelKnobs(("token",), ("index_blocks",), ("tokens", "warps")),
@@ -113,13 +113,19 @@ LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
     ("attend", "tvm", "tokens"): (1, 2, 4, 8, 16),
     ("invert_index", "triton", "tokens"): (1, 2, 4),
     ("attend", "triton", "window"): (0, 2048, 8192),
+    ("attend", "tvm", "window"): (0, 256, 512, 1024),
     ("attend_grad_q", "triton", "window"): (0, 2048, 8192),
+    ("attend_grad_q", "tvm", "window"): (0, 256, 512, 1024),
+    ("attend_grad_kv", "triton", "window"): (0, 1024, 2048, 4096, 8192),
+    ("landmark_grad", "triton", "window"): (0, 1024, 2048, 4096, 8192),
     # Planned beside the kernels whose place it may take: few values that differ little are left.
     ("attend_grad", "triton", "window"): (0, 2048, 8192),
     ("attend_grad", "triton", "warps"): (2, 4, 8),
     ("attend_grad", "triton", "stages"): (1, 2),
     ("attend_grad_q", "tvm", "tokens"): (1, 2, 4, 8, 16),
 }
+#: The window of a search's first step to programs that own one.
+OWNED_WINDOW = 512
 #: Knobs that of several orders only chunk order reads.
 CHUNK_KNOBS = ("pairs", "window", "combine")
 
@@ -161,7 +167,9 @@ def allowed(kind: str, backend: str, name: str) -> tuple[Any, ...]:
         parts = KNOBS[kind].has_partials
         # Without another order than chunk order there are always parts.
         none = () if parts and KNOBS[kind].sums_chunks else ("none",)
-        return (*none, *["buffer"] * parts, *["atomic"] * on_gpu(backend))
+        # Without another order chunks' sums are shared too, which nobody can own beside the rows.
+        owned = parts and bool(none) and not on_gpu(backend)
+        return (*none, *["buffer"] * parts, *["atomic"] * on_gpu(backend), *["owned"] * owned)
     if name == "descriptors" and backend == "cuda":
         return ("none",)
     choices: tuple[Any, ...] = field.metadata["choices"]

@@ -136,7 +136,14 @@ def _check_partials(kind: str, schedule: Schedule) -> None:
             raise IllegalSchedule(
                 "combine",
                 f"{kind} with order=chunk combine='none': every (token, slot) pair has a part of "
-                "its token's result; give combine='buffer' or 'atomic'",
+                "its token's result; give combine='buffer', or 'atomic' on a GPU and 'owned' on a "
+                "CPU",
+            )
+        if schedule.combine == "owned" and not schedule.window:
+            raise IllegalSchedule(
+                "combine",
+                f"{kind} with combine='owned' window=0: a program owns the rows of a window; give "
+                "window > 0",
             )
         return
     default = Schedule()

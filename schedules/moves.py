@@ -6,7 +6,13 @@ from typing import Any
 
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.footprint import MIN_ROWS
-from hsa_compiler.schedules.kernel_knobs import CHUNK_KNOBS, KNOBS, knobs
+from hsa_compiler.schedules.kernel_knobs import (
+    CHUNK_KNOBS,
+    KNOBS,
+    OWNED_WINDOW,
+    allowed,
+    knobs,
+)
 from hsa_compiler.schedules.legality import combine_of
 from hsa_compiler.schedules.schedule import Schedule
 
@@ -37,6 +43,15 @@ def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, .
     return tuple(moves)
 
 
+def _owning(schedule: Schedule, name: str, value: Any) -> dict[str, Any]:
+    """Windows and the programs that own them come and go together where nobody shares them out."""
+    if name == "combine":
+        return {"window": schedule.window or OWNED_WINDOW if value == "owned" else 0}
+    if name == "window":
+        return {"combine": "owned" if value else "buffer"}
+    return {}
+
+
 def _moved(
     kind: str, backend: str, schedule: Schedule, name: str, value: Any
 ) -> tuple[Schedule, ...]:
@@ -46,6 +61,8 @@ def _moved(
     if KNOBS[kind].has_partials:
         if name in CHUNK_KNOBS and (schedule.order != "chunk" or value == "none"):
             return ()
+        if "owned" in allowed(kind, backend, "combine"):
+            changes |= _owning(schedule, name, value)
         if name == "descriptors" and (schedule.parts or schedule.order == "chunk"):
             return ()
         if name == "tokens":

@@ -93,10 +93,14 @@ SPILL_COST = 3.0
 SPILL_POWER = 1.5
 #: fp32 lanes of a CPU's multiply-add unit.
 CPU_LANES = 8
+#: Rows from which on a CPU's products reach their rate, and the share of it below.
+CPU_ROWS, FEW_ROWS_RATE = 16, 0.75
 #: The innermost cache of a CPU core.
 CPU_L1_BYTES = 32 * 1024
 #: Share of a CPU's rate that is left when every pair's part is written and read again.
 CPU_PARTS_RATE = 0.6
+#: The same where the program that owns the rows adds them, which lie along their dims.
+CPU_OWNED_RATE = {"rows": 0.72, "cols": 1.05}
 #: Share of a CPU's rate with lanes over chunk positions (horizontal sums, packing).
 COLS_RATE = 0.7
 
@@ -317,12 +321,15 @@ def cpu_reach(
     rate = hardware.rate(shape.dtype) * busy
     if shape.kind in ATTEND_PRODUCTS or shape.kind in RANKING:
         full = rows / (CPU_LANES * math.ceil(rows / CPU_LANES))
+        # A key that is loaded serves few of them.
+        full *= FEW_ROWS_RATE if rows < CPU_ROWS else 1.0
         rate *= full if schedule.lanes == "rows" else COLS_RATE
         # A core needs about eight independent sums to hide the latency of its multiply-adds.
         rate *= math.sqrt(min(1.0, schedule.unroll / 8))
         has_partials = schedule.order == "chunk" and shape.kind != "attend_grad_kv"
+        owned = schedule.combine == "owned"
         if has_partials:
-            rate *= CPU_PARTS_RATE
+            rate *= CPU_OWNED_RATE[schedule.lanes] if owned else CPU_PARTS_RATE
         if (shape.kind in RANKING or has_partials) and 4 * held.live > CPU_L1_BYTES:
             rate *= 0.7
     else:

@@ -16,24 +16,31 @@ from hsa_compiler.schedules.footprint import (
     prefetches,
 )
 from hsa_compiler.schedules.hardware import Hardware, has_copy_engine
+from hsa_compiler.schedules.kernel_knobs import on_gpu
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 
 
-def _check_chunk_order(shape: KernelShape, schedule: Schedule) -> None:
+def _check_chunk_order(shape: KernelShape, schedule: Schedule, backend: str) -> None:
     """Chunk order of a kernel whose results belong to rows walks an inverse index and leaves parts,
-    which a joint softmax must weigh before they are added."""
+    which a joint softmax must weigh before they are added. A CPU's programs share no windows."""
     if not shape.indexed:
         raise IllegalSchedule(
             "order",
             f"order=chunk for {shape.kind} of a program without an inverse index: it has token and "
             "union order",
         )
-    if shape.joint and shape.kind == "attend" and schedule.combine == "atomic":
+    if shape.joint and shape.kind == "attend" and schedule.combine != "buffer":
         raise IllegalSchedule(
             "combine",
-            "combine='atomic' for attend of a joint softmax, whose parts are weighted when they "
-            "meet; give combine='buffer'",
+            f"combine={schedule.combine!r} for attend of a joint softmax, whose parts are weighted "
+            "when they meet; give combine='buffer'",
+        )
+    if schedule.window and schedule.combine != "owned" and not on_gpu(backend):
+        raise IllegalSchedule(
+            "combine",
+            f"window={schedule.window} combine={schedule.combine!r} on {backend}: a window has one "
+            "program there; give combine='owned', or window=0",
         )
 
 
@@ -89,7 +96,7 @@ def check_resources(
             "(0 holds the whole chunk)",
         )
     if shape.kind in ("attend", "attend_grad_q") and schedule.order == "chunk":
-        _check_chunk_order(shape, schedule)
+        _check_chunk_order(shape, schedule, backend)
     if shape.kind in RANKING and schedule.parts and shape.top_k > MAX_RANKED:
         raise IllegalSchedule(
             "parts",

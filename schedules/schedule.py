@@ -94,14 +94,16 @@ class Schedule:
     )
     window: int = _knob(
         0,
-        (0, 1024, 2048, 4096, 8192),
+        (0, 128, 256, 512, 1024, 2048, 4096, 8192),
         "rows whose pairs programs of chunk order share out side by side, so that a cache can "
-        "hold them: one program per chunk and window; 0 = all rows",
+        "hold them: one program per chunk and window, or per window with combine='owned'; "
+        "0 = all rows",
     )
     combine: str = _knob(
         "none",
-        ("none", "atomic", "buffer"),
-        "how partial results of several programs meet",
+        ("none", "atomic", "buffer", "owned"),
+        "how the parts of a result meet: several programs add them atomically, a second launch "
+        "adds up a buffer of them, or the program that owns a window's rows adds them in turn",
         ordinal=False,
     )
     dim_block: int = _knob(128, (32, 64, 128, 256), "retrieval dims held at once")

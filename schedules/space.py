@@ -19,7 +19,14 @@ from hsa_compiler.schedules.footprint import (
     chunk_size,
 )
 from hsa_compiler.schedules.hardware import Hardware
-from hsa_compiler.schedules.kernel_knobs import CHUNK_KNOBS, KNOBS, allowed, canonical, on_gpu
+from hsa_compiler.schedules.kernel_knobs import (
+    CHUNK_KNOBS,
+    KNOBS,
+    OWNED_WINDOW,
+    allowed,
+    canonical,
+    on_gpu,
+)
 from hsa_compiler.schedules.legality import check_knobs, check_together, combine_of
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.resources import check_resources
@@ -55,6 +62,8 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
     if KNOBS[kind].has_partials and schedule.order == "chunk":
         changes["combine"] = "buffer" if schedule.combine == "none" else schedule.combine
         changes["descriptors"] = "none"
+        if schedule.combine == "owned":
+            changes["window"] = schedule.window or OWNED_WINDOW
     elif KNOBS[kind].has_partials:
         default = generic(kind, backend)
         changes |= {name: getattr(default, name) for name in CHUNK_KNOBS}

@@ -191,8 +191,12 @@ def part_elements(call: Call) -> float:
 
 
 def partial_bytes(call: Call) -> float:
-    """Bytes that the parts of chunk order cost: written and read again, or added atomically."""
+    """Bytes that the parts of chunk order cost: written and read again, or added atomically. The
+    rows of an owned window stay in the innermost cache; its chunks are read for every window."""
     shape, elements = call.shape, part_elements(call)
+    if call.schedule.combine == "owned":
+        chunks = call.batch * max(call.chunks, 1) * shape.programs * _windows(call)
+        return chunks * 2.0 * shape.chunk * shape.head_dim * shape.width
     if call.schedule.combine == "atomic":
         return elements * ATOMIC_BYTES
     return 2.0 * elements * shape.width
@@ -238,14 +242,19 @@ def missed_bytes(call: Call, read: float, hardware: Hardware) -> float:
     return 0.0 if todo.bytes <= hardware.l2_bytes else 0.1 * read
 
 
+def _windows(call: Call) -> float:
+    return float(math.ceil(call.rows / call.schedule.window))
+
+
 def _shared_lists(call: Call) -> tuple[float, float]:
     """Programs that share out the pairs of one head's chunks, and how often one of them adds a
     chunk's part atomically."""
     schedule, chunks = call.schedule, call.batch * max(call.chunks, 1)
+    if schedule.combine == "owned":
+        return call.batch * _windows(call), 0.0
     if schedule.window:
-        windows = math.ceil(call.rows / schedule.window)
         # A causal call's early rows see no late chunk.
-        return chunks * windows, chunks * (windows + 1) / 2
+        return chunks * _windows(call), chunks * (_windows(call) + 1) / 2
     if not schedule.split:
         return chunks, 0.0
     programs = math.ceil(call.todo.slots / schedule.split)

@@ -32,8 +32,9 @@ def bench(
         typer.Option(
             help="paper (the project's targets), ratio (head ratios, head dims, top-k and "
             "lengths), crossover (whole steps, 1K to 32K tokens), memory (whole steps, up to 512K "
-            "tokens), decode (one token, up to 16M keys), retrieval (retrieval alone) or train "
-            "(a model's training steps, on a CPU)."
+            "tokens), decode (one token, up to 16M keys), retrieval (retrieval alone), cpu "
+            "(attention at head ratios and lengths for a CPU) or train (a model's training steps, on a "
+            "CPU)."
         ),
     ] = "paper",
     rows: Annotated[

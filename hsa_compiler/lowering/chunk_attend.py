@@ -8,6 +8,7 @@ once; but every (row, slot) pair has a part of its own of the row's result. The 
 - ``buffer``: each pair writes its part in the data dtype, a second kernel adds a row's K parts;
 - ``atomic``: parts are added into one fp32 row, a second kernel converts it. The parts of a joint
   softmax cannot be: each is normalised by itself, and weighted by its LSE when they meet.
+- ``owned``: the same without atomics, by programs that have a window of rows to themselves.
 
 The second kernel also does what is done once a row: the local branch.
 """

@@ -5,9 +5,11 @@
   belong to, so that all have equal work; a program walks the chunks its pairs touch.
 - `window` = n: one program per chunk and window of n rows, all chunks of a window side by side. A
   row is read for each of its chunks; read within a short time, it comes from the cache.
+- `window` with ``combine="owned"``: one program per window walks all chunks, so that the rows'
+  results are its own, and it can add their parts in memory without atomics.
 
-With either of the last two, several programs add a chunk's parts into an fp32 accumulator with
-atomics.
+With either of the second and third, several programs add a chunk's parts into an fp32 accumulator
+with atomics.
 """
 
 from __future__ import annotations
@@ -55,6 +57,11 @@ class ChunkLists:
         """Whether several programs work on a chunk."""
         return shares_chunks(self.low.schedule)
 
+    @property
+    def owns_rows(self) -> bool:
+        """Whether a program walks all chunks of its window of rows."""
+        return self.low.schedule.combine == "owned"
+
     def check(self) -> None:
         """Refuse other orders, and parts that this target could not combine."""
         self.low.need_order("chunk")
@@ -63,6 +70,8 @@ class ChunkLists:
 
     def programs(self) -> Size:
         """Programs that share out one index head's lists."""
+        if self.owns_rows:
+            return Size.of("R").cdiv(self.window)
         if self.window:
             return Size.of("C") * Size.of("R").cdiv(self.window)
         if not self.split:
@@ -114,13 +123,13 @@ class ChunkLists:
         if not self.shared:
             visit(work, *self._bounds(row, work))
             return
+        if self.owns_rows:
+            with b.loop(0, b.scalar("C"), name="chunk") as loop:
+                self._visit(loop.index, work, row, batch, head, visit)
+            return
         if self.window:
             n_chunks = b.scalar("C")
-            chunk, window = work % n_chunks, work // n_chunks
-            base = self.pair_base(batch, head)
-            begin, end = self._of_rows(base, *self._bounds(row, chunk), window * self.window)
-            with b.when(begin < end):
-                visit(chunk, begin, end)
+            self._visit(work % n_chunks, work // n_chunks, row, batch, head, visit)
             return
         begin = work * self.split
         total = b.load(self.offsets, row + b.scalar("C"), name="n_pairs")
@@ -132,6 +141,21 @@ class ChunkLists:
             with b.loop(low_chunk, high_chunk + 1, name="chunk") as loop:
                 first, last = self._bounds(row, loop.index)
                 visit(loop.index, b.maximum(first, begin), b.minimum(last, end))
+
+    def _visit(
+        self,
+        chunk: Var,
+        window: Var,
+        row: Var,
+        batch: Var,
+        head: Var | int,
+        visit: Callable[[Var, Var, Var], None],
+    ) -> None:
+        """The pairs of a chunk that belong to a window's rows, if there are any."""
+        base = self.pair_base(batch, head)
+        begin, end = self._of_rows(base, *self._bounds(row, chunk), window * self.window)
+        with self.b.when(begin < end):
+            visit(chunk, begin, end)
 
     def _chunk_of(self, row: Var, pair: Var) -> Var:
         """The chunk in whose list a pair stands: the last one that starts at or before it."""

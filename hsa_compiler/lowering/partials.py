@@ -47,12 +47,12 @@ class Partials:
     ) -> Partials:
         """The buffer that the schedule asks for; `with_lse` for the parts of a joint softmax."""
         heads = Size.of("B") * "L" * shape.query_heads
-        if low.schedule.combine == "atomic":
+        if low.schedule.combine in ("atomic", "owned"):
             if with_lse:
                 raise IllegalSchedule(
                     "combine",
-                    f"{low.problem.kind} of a joint softmax with combine='atomic': its parts are "
-                    "weighted when they meet; give combine='buffer'",
+                    f"{low.problem.kind} of a joint softmax with combine={low.schedule.combine!r}: "
+                    "its parts are weighted when they meet; give combine='buffer'",
                 )
             size = heads * shape.head_dim
             return cls(low, op, shape, Workspace(f"{role}_sum", "fp32", size, zeroed=True), None)
@@ -92,7 +92,8 @@ class Partials:
         """Leave the parts [count, D] of a step's pairs, of one of the `tiles`."""
         target, mask = self.low.workspace(b, self.space), rows.mask_tile()
         if self.added:
-            b.atomic_add(target, rows.tile(), part, mask)
+            exclusive = self.low.schedule.combine == "owned"
+            b.atomic_add(target, rows.tile(), part, mask, exclusive)
             return
         slot = rows.slot if self.tiles == 1 else rows.slot * self.tiles + tile
         b.store(target, self._tile(b, self._places(rows, rows.token, slot)), part, mask)

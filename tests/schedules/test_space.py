@@ -53,7 +53,13 @@ def test_a_legal_default_exists_on_the_smallest_gpu(head_dim: int, chunk: int, d
 @pytest.mark.parametrize(
     ("kind", "backend", "knobs", "reason", "text"),
     [
-        ("attend", "triton", {"order": "chunk"}, "combine", "give combine='buffer' or 'atomic'"),
+        (
+            "attend",
+            "triton",
+            {"order": "chunk"},
+            "combine",
+            "give combine='buffer', or 'atomic' on a GPU",
+        ),
         ("attend", "triton", {"window": 2048}, "combine", "only order=chunk has windows"),
         ("attend", "tvm", {"order": "chunk", "combine": "atomic"}, "knob", "'none', 'buffer'"),
         ("attend_grad_kv", "triton", {"combine": "buffer"}, "knob", "'none', 'atomic'"),

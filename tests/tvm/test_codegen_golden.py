@@ -17,15 +17,23 @@ ZEN4 = Target("tvm", "znver4", 2)
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "tvm"
 
 
-def source_of(kind: str, target: Target = ZEN4) -> str:
+#: Programs that own a window of rows and walk its chunks.
+OWNED = {"order": "chunk", "combine": "owned", "window": 256, "pairs": 4, "lanes": "cols"}
+
+
+def source_of(kind: str, target: Target = ZEN4, **knobs: object) -> str:
     problem, _ = problems.make(kind, head_dim=64, top_k=16, dtype="fp32")
-    return generate_source(problem, generic(kind, "tvm"), target)
+    return generate_source(problem, generic(kind, "tvm").replace(**knobs), target)
 
 
-@pytest.mark.parametrize("kind", KERNELS)
-def test_generated_source_is_the_golden_one(kind: str, update_golden: bool) -> None:
-    source = source_of(kind)
-    path = GOLDEN / f"{kind}.py"
+@pytest.mark.parametrize(
+    ("name", "knobs"), [*((kind, {}) for kind in KERNELS), ("attend.owned", OWNED)]
+)
+def test_generated_source_is_the_golden_one(
+    name: str, knobs: dict[str, object], update_golden: bool
+) -> None:
+    source = source_of(name.partition(".")[0], **knobs)
+    path = GOLDEN / f"{name}.py"
     if update_golden:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source)

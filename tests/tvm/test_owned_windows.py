@@ -1,0 +1,73 @@
+"""Chunk order on a CPU: programs that own a window of rows and add its parts in memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from hsa_compiler.compiler import compile_kernel
+from hsa_compiler.schedules import cost_model, hardware, space
+from hsa_compiler.schedules.defaults import generic
+from hsa_compiler.schedules.moves import neighbours
+from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+from hsa_compiler.tuner.effort import EFFORTS
+from hsa_compiler.tuner.kernel_bench import BenchTask, KernelBench
+from hsa_compiler.tuner.shapes import Shape
+from hsa_compiler.tuner.workload import Task
+from tests.problems import make
+
+KINDS = ("attend", "attend_grad_q")
+#: Two whole windows of 256 rows and a part of one.
+SHAPE = Shape("windows", L=600, Hq=4, H=2, D=16, S=16, K=4, dtype="fp32")
+
+
+def owned(kind: str, **knobs: object) -> Schedule:
+    given = {"order": "chunk", "combine": "owned", "window": 256, "pairs": 4, **knobs}
+    return generic(kind, "tvm").replace(**given)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lanes", ["rows", "cols"])
+@pytest.mark.parametrize("sizes", [{}, {"dtype": "bf16"}, {"S": 32, "chunk_tile": 16}])
+def test_results_pass_the_gate(kind: str, lanes: str, sizes: dict[str, object]) -> None:
+    knobs = {name: sizes[name] for name in ("chunk_tile",) if name in sizes}
+    shape = SHAPE.resized(**{name: x for name, x in sizes.items() if name != "chunk_tile"})
+    bench = KernelBench(compile_kernel)
+    bench.setup(BenchTask(Task(kind, shape, "cpu"), EFFORTS["quick"]))
+    # A wrong result raises: against float64, with rows that chose nothing and some twice the same.
+    _, error = bench.evaluate(owned(kind, lanes=lanes, **knobs), None, lambda _: None)
+    assert error < (1e-5 if shape.dtype == "fp32" else 1e-2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_windows_and_their_owners_come_together(kind: str) -> None:
+    problem, _ = make(kind)
+    cpu = hardware.detect("cpu")
+    for changes, reason in (
+        ({"window": 0}, "window > 0"),
+        ({"combine": "buffer"}, "combine='owned'"),
+        ({"window": 2048}, "allowed: 0, 256, 512, 1024"),
+    ):
+        with pytest.raises(IllegalSchedule, match=reason):
+            space.check(problem, owned(kind, **changes), "tvm", cpu)
+    with pytest.raises(IllegalSchedule, match="allowed: 'none', 'buffer', 'atomic'"):
+        space.check(problem, owned(kind, window=2048), "triton")
+    buffer = generic(kind, "tvm").replace(order="chunk", combine="buffer")
+    for schedule in (owned(kind), buffer):
+        moves = [m for m in neighbours(kind, "tvm", schedule) if m.order == "chunk"]
+        assert all((m.combine == "owned") == (m.window > 0) for m in moves)
+        assert {m.combine for m in moves} == {"owned", "buffer"}
+
+
+def test_parts_of_a_joint_softmax_cannot_be_added() -> None:
+    task = Task("attend", SHAPE.resized(normalize="joint"), "cpu")
+    with pytest.raises(IllegalSchedule, match="give combine='buffer'"):
+        space.check(task.problem, owned("attend"), "tvm")
+
+
+def test_they_are_planned_where_neighbours_choose_apart() -> None:
+    shape = Shape("heads", L=8192, Hq=16, H=8, D=64, S=64, K=16, dtype="fp32")
+    task = Task("attend", shape, "cpu", "random")
+    cpu = hardware.detect("cpu")
+    for union, order in ((1.1, "union"), (5.0, "chunk")):
+        plan = cost_model.planned(task.problem, task.sizes, cpu, union, "tvm")
+        assert plan.order == order
