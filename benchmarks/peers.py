@@ -200,6 +200,12 @@ def _deterministic(case: Case) -> list[Contestant]:
     return [c for c in found if c.part in ("backward", "retrieve_backward", "total")]
 
 
+def _tvm(case: Case) -> list[Contestant]:
+    if case.device.type != "cuda":
+        return []  # ours already
+    return [c for c in ours.contestants(case, "tvm", ours.How("tvm")) if c.part != "decode"]
+
+
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
@@ -236,6 +242,7 @@ PEERS: dict[str, Peer] = {
             "this project's kernels without atomic adds: gradients are equal bit by bit",
             _deterministic,
         ),
+        Peer("tvm", "this project's kernels through TVM's CUDA target", _tvm),
         Peer("reference", "the same operator, run by this project's interpreter", _reference),
     )
 }

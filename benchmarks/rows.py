@@ -287,7 +287,13 @@ def parse_rows(suite: Suite, texts: Sequence[str], kind: str) -> list[Row]:
         if word
     ]
     if not words:
-        return [row.on(kind) for row in suite.rows.values() if row.default_on == kind]
+        found = [row.on(kind) for row in suite.rows.values() if row.default_on == kind]
+        if not found:
+            raise InputError(
+                f"suite {suite.name} is not meant for {kind}: name rows with --rows "
+                f"({', '.join(suite.rows)}), or give --device cpu"
+            )
+        return found
     if words == ["all"]:
         return [row.on(kind) for row in suite.rows.values()]
     if "all" in words:

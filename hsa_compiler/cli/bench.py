@@ -33,8 +33,8 @@ def bench(
             help="paper (the project's targets), ratio (head ratios, head dims, top-k and "
             "lengths), crossover (whole steps, 1K to 32K tokens), memory (whole steps, up to 512K "
             "tokens), decode (one token, up to 16M keys), retrieval (retrieval alone), cpu "
-            "(attention at head ratios and lengths for a CPU) or train (a model's training steps, on a "
-            "CPU)."
+            "(attention at head ratios and lengths for a CPU) or train (a model's training steps, "
+            "on a CPU)."
         ),
     ] = "paper",
     rows: Annotated[
@@ -50,7 +50,7 @@ def bench(
         str,
         typer.Option(
             help="Whom to compare with: all, none, or some of cudnn, flash2, flex, chunk_major, "
-            "torch, deterministic, reference, separated by commas."
+            "torch, deterministic, tvm, reference, separated by commas."
         ),
     ] = "all",
     peer: Annotated[
