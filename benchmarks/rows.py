@@ -311,7 +311,7 @@ def _row(suite: Suite, word: str) -> Row:
         pieces = word.split(",")
         chosen = [piece.partition("=")[2] for piece in pieces if piece.startswith("selection=")]
         rest = [piece for piece in pieces if not piece.startswith("selection=")]
-        return Row(word, parse_shape(",".join(rest)), *chosen[-1:])
+        return Row(word, parse_shape(",".join(rest)), chosen[-1] if chosen else "local")
     if word not in suite.rows:
         shown = list(suite.rows)
         if len(shown) > 20:

@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hsa_compiler import hsa_attention
 from hsa_compiler.benchmarks import chunk_major
 from hsa_compiler.benchmarks.contest import OURS, CannotRun
 from hsa_compiler.benchmarks.results import Measurement
@@ -42,7 +43,8 @@ from hsa_compiler.tuner.measure import Timing
 TURNS, LEAST = 2, 3
 PARTS = ("step", "attention")
 
-Attention = Callable[..., Tensor]
+#: A function called like `hsa_attention`.
+Attention = Callable[..., Any]
 
 
 class StepFailed(HSAError):
@@ -68,7 +70,7 @@ class _Recorder:
     calls: list[tuple[tuple[Tensor, ...], dict[str, Any]]] = field(default_factory=list)
     on: bool = False
 
-    def __call__(self, *tensors: Tensor, **options: Any) -> Tensor:
+    def __call__(self, *tensors: Tensor, **options: Any) -> Any:
         if self.on:
             leaves = tuple(x.detach().clone().requires_grad_() for x in tensors)
             self.calls.append((leaves, options))
@@ -139,9 +141,9 @@ def _apart(model: HSAConfig, length: int, who: str, seconds: float) -> Turn:
 
 
 def _turn(model: HSAConfig, length: int, who: str, seconds: float) -> Turn:
-    recorder = _Recorder(hsa_ultralong.hsa_attention)
+    recorder = _Recorder(hsa_attention)
     # This process belongs to one implementation: the model's name for the call means it from here.
-    hsa_ultralong.hsa_attention = recorder
+    vars(hsa_ultralong)["hsa_attention"] = recorder
     config = TrainConfig(batch_tokens=length, stages=((0.0, length),), synthetic=1.0)
     with tempfile.TemporaryDirectory() as folder:
         run = TrainRun(model, config, Path(folder))
