@@ -229,7 +229,7 @@ PEERS: dict[str, Peer] = {
         Peer(
             chunk_major.NAME,
             "the same attention in PyTorch, chunk by chunk with batched products; its lists are "
-            "built beforehand",
+            "built beforehand, but in training steps as part of them",
             _chunk_major,
         ),
         Peer(

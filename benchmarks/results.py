@@ -34,7 +34,8 @@ class Measurement:
         ratio: its median over ours of the same part and mode; above 1 it is slower.
         tflops: on its own work, empty slots left out; roofline: the share of it, 0 to about 1.
         roofline_split: backward, against 7 products instead of 5.
-        peak_bytes: GPU memory allocated by the call, at its peak.
+        peak_bytes: GPU memory allocated by the call, at its peak; of a training step on a CPU, the
+            process's own beyond what it held before.
     """
 
     who: str

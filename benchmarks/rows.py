@@ -316,8 +316,9 @@ def _row(suite: Suite, word: str) -> Row:
         shown = list(suite.rows)
         if len(shown) > 20:
             shown = [name for name, row in suite.rows.items() if row.default_on] + ["..."]
+        spelt = ", or spell a shape out: L=8192,Hq=16,H=1,D=64,S=64,K=16,selection=random"
         raise InputError(
-            f"suite {suite.name} has no row {word!r}: choose from {', '.join(shown)}, or spell a "
-            "shape out: L=8192,Hq=16,H=1,D=64,S=64,K=16,selection=random"
+            f"suite {suite.name} has no row {word!r}: choose from {', '.join(shown)}"
+            + ("" if "train" in suite.parts else spelt)
         )
     return suite.rows[word]

@@ -164,10 +164,7 @@ class _Session:
         suite = self._request.suite
         try:
             if row.model is not None:
-                peers = [peer.name for peer in self._request.peers]
-                seconds = self._request.seconds
-                found = train_steps.measure(row, self._request.device, peers, seconds)
-                self._add(measurements=tuple(found))
+                self._train(row)
                 return
             case = make_case(row, self._device, suite.parts, suite.backward, SEED)
             self._add(selection=_selection(case))
@@ -180,6 +177,16 @@ class _Session:
                 self._add(measurements=(*self._found.measurements, *measured))
         except Exception as error:
             self._failed(OURS, "row", error)
+
+    def _train(self, row: Row) -> None:
+        names = [peer.name for peer in self._request.peers]
+        names += [peer.name for peer in self._request.outside]
+        measured, failed = train_steps.measure(
+            row, self._request.device, names, self._request.seconds
+        )
+        self._add(measurements=tuple(measured))
+        for who, error in failed.items():
+            self._failed(who, "step", error)
 
     def _add(self, **found: Any) -> None:
         self._found = dataclasses.replace(self._found, **found)

@@ -54,7 +54,8 @@ class StepFailed(HSAError):
 @dataclass(frozen=True)
 class Turn:
     """What one process measured: milliseconds of each step and of each round of attention calls,
-    and the bytes that a step held at its peak beyond the model and its optimizer."""
+    and the memory at the peak of a step beyond what the process held before its first one: AdamW's
+    states and a copy of the attention's inputs are in it."""
 
     step_ms: tuple[float, ...]
     attention_ms: tuple[float, ...]
@@ -77,21 +78,34 @@ class _Recorder:
         return self.attention(*tensors, **options)
 
 
-def measure(row: Row, device: str, peers: Sequence[str], seconds: float) -> list[Measurement]:
-    """Steps and attention of our implementation and of those `peers` that can train a model.
+def measure(
+    row: Row, device: str, peers: Sequence[str], seconds: float
+) -> tuple[list[Measurement], dict[str, HSAError]]:
+    """Steps and attention of our implementation and of those `peers` that can train a model; and
+    the errors of those that could not, by name.
 
-    Raises CannotRun where the device is no CPU, StepFailed where a process dies.
+    Raises CannotRun where the device is no CPU.
     """
     if device != "cpu":
         raise CannotRun("training steps beside plain PyTorch are measured on CPUs")
     assert row.model is not None
+    failed: dict[str, HSAError] = {
+        name: CannotRun("a model's training steps are measured beside chunk_major alone")
+        for name in peers
+        if name != chunk_major.NAME
+    }
     names = [OURS, *(name for name in peers if name == chunk_major.NAME)]
     turns: dict[str, list[Turn]] = {name: [] for name in names}
     for _ in range(TURNS):
-        for name in names:
-            turns[name].append(_apart(row.model, row.shape.L, name, seconds / TURNS))
+        for name in (name for name in names if name not in failed):
+            try:
+                turns[name].append(_apart(row.model, row.shape.L, name, seconds / TURNS))
+            except HSAError as error:
+                failed[name] = error
     found = []
     for name, done in turns.items():
+        if name in failed:
+            continue
         for part in PARTS:
             times = [ms for turn in done for ms in getattr(turn, f"{part}_ms")]
             timing = Timing.of(times)
@@ -107,7 +121,7 @@ def measure(row: Row, device: str, peers: Sequence[str], seconds: float) -> list
                     note=done[-1].note,
                 )
             )
-    return _compared(found)
+    return _compared(found), failed
 
 
 def _most(turns: Sequence[Turn]) -> int | None:
@@ -119,13 +133,15 @@ def _compared(found: Sequence[Measurement]) -> list[Measurement]:
     """Ratios to ours, and our step's prediction from each peer's."""
     by = {(m.who, m.part): m for m in found}
     notes = []
-    for who in dict.fromkeys(m.who for m in found if m.who != OURS):
+    beside = [m.who for m in found if m.who != OURS] if (OURS, "step") in by else []
+    for who in dict.fromkeys(beside):
         step, attention = by[who, "step"].median_ms, by[who, "attention"].median_ms
         expected = step - attention + by[OURS, "attention"].median_ms
         notes.append(f"{expected:.0f} ms expected from {who}'s step and both attentions")
     filled = []
     for m in found:
-        ratio = m.median_ms / by[OURS, m.part].median_ms
+        base = by.get((OURS, m.part))
+        ratio = m.median_ms / base.median_ms if base else None
         note = "; ".join(notes) if (m.who, m.part) == (OURS, "step") else m.note
         filled.append(dataclasses.replace(m, ratio=ratio, note=note))
     return filled

@@ -80,6 +80,18 @@ def test_rows_of_models_cannot_be_spelt_out() -> None:
         parse_rows(SUITES["train"], ["L=64,Hq=4,H=2,D=16,S=16,K=2"], "cpu")
 
 
+def test_a_peer_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apart(model: object, length: int, who: str, seconds: float) -> train_steps.Turn:
+        if who != "ours":
+            raise train_steps.StepFailed("ended")
+        return train_steps.Turn((2.0, 2.0), (1.0,), None, "")
+
+    monkeypatch.setattr(train_steps, "_apart", apart)
+    found, failed = train_steps.measure(small_row(), "cpu", ("chunk_major", "torch"), 0.01)
+    assert {(m.who, m.part) for m in found} == {("ours", "step"), ("ours", "attention")}
+    assert set(failed) == {"chunk_major", "torch"}
+
+
 def test_a_gpu_is_refused() -> None:
     with pytest.raises(CannotRun, match="CPU"):
         train_steps.measure(small_row(), "cuda:0", (), 1.0)

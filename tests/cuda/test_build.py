@@ -6,9 +6,11 @@ import ast
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
 from hsa_compiler.codegen.cuda import build
 from hsa_compiler.compiler import generate_source, lower_kernel
@@ -16,7 +18,9 @@ from hsa_compiler.errors import BackendError
 from hsa_compiler.schedules.defaults import generic
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule, Schedule
+from hsa_compiler.tile.builder import TileBuilder
 from tests import problems
+from tests.tvm import harness
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "cuda"
 AMPERE = Target("cuda", "sm_80")
@@ -113,3 +117,38 @@ def test_blocks_are_refused() -> None:
     schedule = generic("attend", "cuda").replace(order="union", tokens=4, descriptors="all")
     with pytest.raises(IllegalSchedule, match="descriptors"):
         generate_source(problem, schedule, Target("cuda", "sm_90"))
+
+
+def test_a_misaligned_input_is_read_and_never_written() -> None:
+    def body(b: TileBuilder) -> None:
+        x, out = b.pointer("x", "fp32"), b.pointer("out", "fp32")
+        o_x = b.arange(4, "o_x")
+        b.store(out, o_x, b.load(x, o_x, name="b_x"))
+
+    def copy(x: torch.Tensor, out: torch.Tensor, *grid: int) -> None:
+        assert x.data_ptr() % 16 == out.data_ptr() % 16 == 0
+        out.copy_(x)
+
+    (kernel,) = harness.build(body, (1,)).kernels
+    room = torch.arange(10.0)
+    x, out = room[1:5], room[5:9]
+    version = x._version
+    build.CudaLaunch.of(copy, kernel)({"x": x, "out": out}, {}, (1,))
+    assert out.tolist() == x.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert x._version == version + 1  # by the output, which shares its memory
+
+
+@needs_nvcc
+def test_threads_build_in_turn_and_a_damaged_library_again(tmp_path: Path) -> None:
+    problem, _ = problems.make("weigh")
+    schedule = generic("weigh", "cuda")
+    tile = lower_kernel(problem, schedule, AMPERE)
+    paths = [tmp_path / f"kernel{n}.py" for n in range(3)]
+    for path in paths:
+        path.write_text(generate_source(problem, schedule, AMPERE))
+    with ThreadPoolExecutor(3) as pool:
+        made = [pool.submit(build.compile_ahead, p, tile, schedule, AMPERE) for p in paths]
+        libraries = [future.result() for future in made]
+    libraries[0].write_bytes(b"")
+    assert build.load(paths[0], tile, schedule, AMPERE)
+    assert libraries[0].stat().st_size == libraries[1].stat().st_size

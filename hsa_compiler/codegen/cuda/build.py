@@ -11,25 +11,29 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import logging
 import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hsa_compiler.codegen.cuda.values import statements
 from hsa_compiler.codegen.tvm_build import MODULE_START, c_compiler, import_tvm
 from hsa_compiler.errors import BackendError
 from hsa_compiler.folders import cache_folder
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
-from hsa_compiler.tile.ir import Kernel, TileProgram
+from hsa_compiler.tile.ir import AtomicAdd, Kernel, Store, TileProgram
 
+_LOG = logging.getLogger(__name__)
 _PIPELINE = "tirx"
 _CALLBACK = "tvm_callback_cuda_compile"
 #: Bytes that the addresses of tensors are multiples of.
@@ -41,6 +45,8 @@ _DRIVER_SYMBOLS = (
     "cuLaunchKernelEx", "cuModuleGetFunction", "cuModuleLoadData", "cuModuleUnload",
     "cuTensorMapEncodeTiled",
 )  # fmt: skip
+#: What a kernel needs of TVM to run, in the order in which they load.
+_RUNTIME = ("libtvm_runtime.so", "libtvm_runtime_cuda.so")
 _CUBIN = b"\x7fELF"
 
 
@@ -50,6 +56,13 @@ class CudaLaunch:
 
     function: Any
     kernel: Kernel
+    written: frozenset[str]
+
+    @classmethod
+    def of(cls, function: Any, kernel: Kernel) -> CudaLaunch:
+        """The launch of a compiled kernel."""
+        writes = (s for s in statements(kernel.body) if isinstance(s, Store | AtomicAdd))
+        return cls(function, kernel, frozenset(write.pointer.name for write in writes))
 
     def __call__(
         self, tensors: Mapping[str, torch.Tensor], scalars: Mapping[str, int], grid: tuple[int, ...]
@@ -61,8 +74,9 @@ class CudaLaunch:
         args = [x if x.data_ptr() % _ALIGNMENT == 0 else x.clone() for x in given]
         sizes = [int(scalars[scalar.name]) for scalar in self.kernel.scalars]
         self.function(*args, *sizes, *map(int, grid))
-        for tensor, used in zip(given, args, strict=True):
-            if used is not tensor:
+        for pointer, tensor, used in zip(self.kernel.pointers, given, args, strict=True):
+            # Inputs may be saved by autograd, which notices every write.
+            if used is not tensor and pointer.name in self.written:
                 tensor.copy_(used)
 
 
@@ -77,12 +91,21 @@ def load(
         IllegalSchedule: the schedule does not fit the GPU.
     """
     library = compile_ahead(path, program, schedule, target)
+    try:
+        return _loaded(library, program)
+    except BackendError as error:
+        _LOG.warning("%s. It is built again.", error)
+    library.unlink(missing_ok=True)
+    return _loaded(compile_ahead(path, program, schedule, target), program)
+
+
+def _loaded(library: Path, program: TileProgram) -> tuple[CudaLaunch, ...]:
     ffi = _runtime()
     try:
         module = ffi.load_module(str(library))
-        return tuple(CudaLaunch(module[kernel.name], kernel) for kernel in program.kernels)
+        return tuple(CudaLaunch.of(module[kernel.name], kernel) for kernel in program.kernels)
     except (OSError, RuntimeError, AttributeError) as error:
-        raise BackendError(f"{library} does not load: {error}; remove it to build again") from error
+        raise BackendError(f"{library} does not load: {error}") from error
 
 
 def compile_ahead(path: Path, program: TileProgram, schedule: Schedule, target: Target) -> Path:
@@ -92,7 +115,8 @@ def compile_ahead(path: Path, program: TileProgram, schedule: Schedule, target: 
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
     library = path.with_name(f"{path.stem}.{digest}.so")
     if library.is_file():
-        os.utime(library)
+        with suppress(OSError):  # a cache of someone else, or one that is being trimmed
+            os.utime(library)
         return library
     _require_compilers(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
@@ -163,13 +187,14 @@ def _compile(text: str, target: Target) -> Any:
     except IllegalSchedule:
         raise
     except Exception as error:
-        cause = _refused.pop() if _refused else None
-        if cause is not None:
-            raise cause from error
+        if _refused:
+            raise _refused.pop() from error
         raise BackendError(f"TVM could not build a kernel for {target}: {error}") from error
 
 
-#: The errors of nvcc lose their class on their way through TVM.
+#: TVM has one CUDA compiler for the whole process: one build has it at a time. The errors of nvcc
+#: lose their class on their way through TVM.
+_building = threading.Lock()
 _refused: list[Exception] = []
 
 
@@ -179,6 +204,12 @@ def _cuda_compiler(function: Any) -> Iterator[None]:
     import_tvm()
     import tvm_ffi
 
+    with _building:
+        yield from _exchanged(tvm_ffi, function)
+
+
+def _exchanged(tvm_ffi: Any, function: Any) -> Iterator[None]:
+    _refused.clear()
     before = tvm_ffi.get_global_func(_CALLBACK, allow_missing=True)
 
     def call(code: str) -> bytes:
@@ -273,15 +304,19 @@ def _runtime() -> Any:
             "tvm_ffi is not installed; it launches kernels that TVM built: pip install "
             "'apache-tvm>=0.27'"
         ) from error
-    for name in ("libtvm_runtime.so", "libtvm_runtime_cuda.so"):
+    for name in _RUNTIME:
         path = _find_library(name)
         if path is None:
             raise BackendError(f"TVM has no {name}: pip install 'apache-tvm>=0.27'")
-        try:
-            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-        except OSError as error:
-            raise BackendError(f"{path} does not load: {error}") from error
+        _load_globally(path)
     return tvm_ffi
+
+
+def _load_globally(path: Path) -> None:
+    try:
+        ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise BackendError(f"{path} does not load: {error}") from error
 
 
 @functools.cache
@@ -298,14 +333,13 @@ def _provide_driver() -> None:
     stub = folder / "libcuda.so.1"
     if not stub.is_file():
         _build_stub(folder, stub)
-    ctypes.CDLL(str(stub), mode=ctypes.RTLD_GLOBAL)
-    path = _find_library("libtvm_runtime_cuda.so")
-    if path is not None:
+    libraries = [stub]
+    if _find_library("libtvm_runtime_cuda.so") is not None:
         import tvm_ffi  # noqa: F401  # loads what the runtime needs
 
-        runtime = _find_library("libtvm_runtime.so")
-        ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)
-        ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+        libraries += [path for name in _RUNTIME if (path := _find_library(name)) is not None]
+    for path in libraries:
+        _load_globally(path)
 
 
 def _build_stub(folder: Path, stub: Path) -> None:
