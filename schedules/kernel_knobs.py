@@ -113,9 +113,9 @@ LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
     ("attend", "tvm", "tokens"): (1, 2, 4, 8, 16),
     ("invert_index", "triton", "tokens"): (1, 2, 4),
     ("attend", "triton", "window"): (0, 2048, 8192),
-    ("attend", "tvm", "window"): (0, 256, 512, 1024),
+    ("attend", "tvm", "window"): (0, 512),
     ("attend_grad_q", "triton", "window"): (0, 2048, 8192),
-    ("attend_grad_q", "tvm", "window"): (0, 256, 512, 1024),
+    ("attend_grad_q", "tvm", "window"): (0, 512),
     ("attend_grad_kv", "triton", "window"): (0, 1024, 2048, 4096, 8192),
     ("landmark_grad", "triton", "window"): (0, 1024, 2048, 4096, 8192),
     # Planned beside the kernels whose place it may take: few values that differ little are left.
