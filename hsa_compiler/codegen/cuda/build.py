@@ -91,16 +91,18 @@ def load(
         IllegalSchedule: the schedule does not fit the GPU.
     """
     library = compile_ahead(path, program, schedule, target)
+    ffi = _runtime()
     try:
-        return _loaded(library, program)
+        return _loaded(ffi, library, program)
     except BackendError as error:
+        if missing_compilers():
+            raise
         _LOG.warning("%s. It is built again.", error)
     library.unlink(missing_ok=True)
-    return _loaded(compile_ahead(path, program, schedule, target), program)
+    return _loaded(ffi, compile_ahead(path, program, schedule, target), program)
 
 
-def _loaded(library: Path, program: TileProgram) -> tuple[CudaLaunch, ...]:
-    ffi = _runtime()
+def _loaded(ffi: Any, library: Path, program: TileProgram) -> tuple[CudaLaunch, ...]:
     try:
         module = ffi.load_module(str(library))
         return tuple(CudaLaunch.of(module[kernel.name], kernel) for kernel in program.kernels)

@@ -9,7 +9,6 @@ round earlier, so that starting copies waits for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,8 +19,9 @@ from hsa_compiler.codegen.cuda.layout import Layout
 from hsa_compiler.codegen.cuda.memory import async_width, print_direct_load
 from hsa_compiler.codegen.cuda.shared import SharedBuffer
 from hsa_compiler.codegen.cuda.tiles import STORED, i32
+from hsa_compiler.codegen.cuda.values import statements
 from hsa_compiler.codegen.tvm_text import COMPUTE, X
-from hsa_compiler.tile.ir import AtomicAdd, Barrier, For, If, Let, Operand, Stmt, Store, Var, While
+from hsa_compiler.tile.ir import AtomicAdd, Barrier, For, Let, Operand, Store, Var
 
 if TYPE_CHECKING:
     from hsa_compiler.codegen.cuda.printer import Printer
@@ -41,11 +41,13 @@ def staged(printer: Printer, loop: For) -> Staged | None:
     """What a loop can load ahead, if it asks for that."""
     if loop.stages < 2:
         return None
-    written = {stmt.pointer for stmt in _inside(loop.body) if isinstance(stmt, (Store, AtomicAdd))}
-    if any(isinstance(stmt, Barrier) for stmt in _inside(loop.body)):
+    written = {
+        stmt.pointer for stmt in statements(loop.body) if isinstance(stmt, (Store, AtomicAdd))
+    }
+    if any(isinstance(stmt, Barrier) for stmt in statements(loop.body)):
         return None
     body = {stmt.var: stmt for stmt in loop.body if isinstance(stmt, Let)}
-    inside = {stmt.var for stmt in _inside(loop.body) if isinstance(stmt, Let)} | {*loop.carried}
+    inside = {stmt.var for stmt in statements(loop.body) if isinstance(stmt, Let)} | {*loop.carried}
     loads: list[Let] = []
     needed: set[Var] = set()
 
@@ -205,10 +207,3 @@ def _collect(let: Let, body: dict[Var, Let], needed: set[Var]) -> None:
     for arg in let.args:
         if isinstance(arg, Var) and arg in body and arg not in needed:
             _collect(body[arg], body, needed)
-
-
-def _inside(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
-    for stmt in body:
-        yield stmt
-        if isinstance(stmt, (For, While, If)):
-            yield from _inside(stmt.body)
