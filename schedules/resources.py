@@ -15,7 +15,7 @@ from hsa_compiler.schedules.footprint import (
     power_of_two,
     prefetches,
 )
-from hsa_compiler.schedules.hardware import Hardware, has_copy_engine
+from hsa_compiler.schedules.hardware import WARP, Hardware, has_copy_engine
 from hsa_compiler.schedules.kernel_knobs import on_gpu
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
@@ -126,7 +126,7 @@ def check_resources(
             f"about {held.shared_bytes} bytes of shared memory a program; "
             f"{hardware.name} has {hardware.shared_per_block}",
         )
-    registers = held.accumulators // (32 * schedule.warps)
+    registers = held.accumulators // (WARP * schedule.warps)
     if registers > MAX_REGISTERS:
         raise IllegalSchedule(
             "registers",

@@ -94,7 +94,7 @@ class Schedule:
     )
     window: int = _knob(
         0,
-        (0, 128, 256, 512, 1024, 2048, 4096, 8192),
+        (0, 512, 1024, 2048, 4096, 8192),
         "rows whose pairs programs of chunk order share out side by side, so that a cache can "
         "hold them: one program per chunk and window, or per window with combine='owned'; "
         "0 = all rows",

@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "tvm"
 
 
 #: Programs that own a window of rows and walk its chunks.
-OWNED = {"order": "chunk", "combine": "owned", "window": 256, "pairs": 4, "lanes": "cols"}
+OWNED = {"order": "chunk", "combine": "owned", "window": 512, "pairs": 4, "lanes": "cols"}
 
 
 def source_of(kind: str, target: Target = ZEN4, **knobs: object) -> str:

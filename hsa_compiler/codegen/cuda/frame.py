@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hsa_compiler.codegen.cuda.tiles import STORED, Tiles
+from hsa_compiler.schedules.hardware import WARP
 from hsa_compiler.tile.ir import Kernel
 
 #: Parameters that give the size of the grid.
@@ -28,8 +29,8 @@ def function_text(kernel: Kernel, tiles: Tiles, places: Mapping[str, int], size:
         lines.append(f"    p_{p.name} = T.match_buffer({args})")
     for name, block, extent in zip(("pid_0", "pid_1", "pid_2"), _BLOCK, grid, strict=False):
         lines.append(f'    {name} = T.launch_thread("{block}", {extent})')
-    lines.append(f'    tid = T.launch_thread("threadIdx.x", {32 * tiles.warps})')
-    lines.append("    lane: T.let = tid % 32")
+    lines.append(f'    tid = T.launch_thread("threadIdx.x", {WARP * tiles.warps})')
+    lines.append(f"    lane: T.let = tid % {WARP}")
     if size:
         lines.append(
             f'    shared = T.alloc_buffer(({size},), "uint8", scope="shared.dyn", align=128)'

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hsa_compiler.codegen import tvm_text as tx
-from hsa_compiler.codegen.cuda.layout import LANE_BITS, Bit, Layout
+from hsa_compiler.codegen.cuda.layout import LANE_BITS, Bit, Layout, log2
 from hsa_compiler.codegen.cuda.tiles import ZERO, Tiles, gather, i32
 from hsa_compiler.codegen.tvm_text import X
 from hsa_compiler.tile.ir import Let, Var
@@ -35,7 +35,7 @@ def _both(op: str, a: X, b: X) -> X:
 def print_reduction(tiles: Tiles, let: Let, domain: Layout, registers: str) -> None:
     """``registers = sum | max | min`` of a tile along an axis, or of groups of neighbours."""
     (source,) = let.args
-    op, dtype = ("sum" if let.op == "sum_groups" else let.op), tx.COMPUTE[let.var.dtype]
+    op, dtype = _joining(let), tx.COMPUTE[let.var.dtype]
     dropped = _dropped(let)
     kept = [i for i, bit in enumerate(domain.regs) if not dropped(bit)]
     count = 1 << len(kept)
@@ -55,10 +55,15 @@ def print_reduction(tiles: Tiles, let: Let, domain: Layout, registers: str) -> N
         _across_warps(tiles, let, domain, registers, count)
 
 
+def _joining(let: Let) -> str:
+    """What joins two elements."""
+    return "sum" if let.op == "sum_groups" else let.op
+
+
 def _dropped(let: Let) -> Callable[[Bit], bool]:
     """Whether a bit of the tile is summed up."""
     if let.op == "sum_groups":
-        low = let.attrs["size"].bit_length() - 1
+        low = log2(let.attrs["size"])
         return lambda bit: bit[1] < low
     axis = let.attrs["axis"]
     return lambda bit: bit[0] == axis
@@ -66,8 +71,7 @@ def _dropped(let: Let) -> Callable[[Bit], bool]:
 
 def _across_warps(tiles: Tiles, let: Let, domain: Layout, registers: str, count: int) -> None:
     """Every warp writes what it has, and reads what all of them have."""
-    dropped, op, dtype = _dropped(let), let.op, tx.COMPUTE[let.var.dtype]
-    op = "sum" if op == "sum_groups" else op
+    dropped, op, dtype = _dropped(let), _joining(let), tx.COMPUTE[let.var.dtype]
     meeting = [i for i, bit in enumerate(domain.warps) if bit is not None and dropped(bit)]
     result = domain.remapped(
         let.var.shape or (1,), lambda bit: None if dropped(bit) else _renamed(let, bit)
@@ -104,7 +108,7 @@ def _across_warps(tiles: Tiles, let: Let, domain: Layout, registers: str, count:
 
 def _renamed(let: Let, bit: tuple[int, int]) -> tuple[int, int]:
     if let.op == "sum_groups":
-        return (0, bit[1] - (let.attrs["size"].bit_length() - 1))
+        return (0, bit[1] - log2(let.attrs["size"]))
     return (0, bit[1])
 
 
@@ -119,7 +123,7 @@ def print_cumsum(tiles: Tiles, let: Let, layout: Layout, registers: str) -> None
         value = tiles.element(source, layout, r, dtype)
         tiles.writer.line(f"{registers}[{r.text}] = {value.text}")
         tiles.writer.line(f"{total}[{r.text}] = {registers}[{r.text}]")
-    size = layout.shape[axis].bit_length() - 1
+    size = log2(layout.shape[axis])
     for bit in ((axis, n) for n in range(size)):
         if bit in layout.regs:
             half = 1 << layout.regs.index(bit)

@@ -1,4 +1,4 @@
-"""Generated for tvm:znver4; schedule: order=chunk pairs=4 window=256 combine=owned lanes=cols unroll=4."""
+"""Generated for tvm:znver4; schedule: order=chunk pairs=4 window=512 combine=owned lanes=cols unroll=4."""
 
 from tvm.script import ir as I
 from tvm.script import tirx as T
@@ -24,7 +24,7 @@ class Module:
         grid_1: T.int32,
         grid_2: T.int32,
     ):
-        # grid: (cdiv(R, 256), 1, B)
+        # grid: (cdiv(R, 512), 1, B)
         n_order = T.int64()
         n_offsets = T.int64()
         n_k = T.int64()
@@ -70,9 +70,9 @@ class Module:
                 i_batch: T.let = T.truncdiv(pid, grid_0)
                 x_4: T.let = T.Cast("int64", i_batch) * T.Cast("int64", C + 1)
                 x_8: T.let = T.Cast("int64", i_batch) * (T.Cast("int64", R) * 16)
-                x_12: T.let = i_work * 256
+                x_12: T.let = i_work * 512
                 x_14: T.let = x_12 * 16
-                x_15: T.let = T.min(x_12 + 256, R) * 16
+                x_15: T.let = T.min(x_12 + 512, R) * 16
                 for chunk in range(C):
                     first: T.let = p_offsets[x_4 + T.Cast("int64", chunk)]
                     last: T.let = p_offsets[x_4 + T.Cast("int64", chunk) + 1]
