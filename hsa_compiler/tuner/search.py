@@ -111,7 +111,7 @@ class Search:
         self._planned = deque([*retry, *(start for start in starts if space.is_legal(start))])
         self.enumerating = False
         points = space.points
-        if points is not None and len(points) < ENUMERATE_BELOW and len(points) <= trials:
+        if len(points) < ENUMERATE_BELOW and len(points) <= trials:
             self.enumerating = True
             self._planned.extend(rank(points) if rank else points)
 
@@ -229,14 +229,8 @@ class Search:
 
     def _any_untried(self, tried: frozenset[Schedule]) -> Schedule | None:
         """Chance, once a proposer only repeats itself."""
-        if self._space.points is not None:
-            left = [point for point in self._space.points if point not in tried]
-            return self._rng.choice(left) if left else None
-        for _ in range(DRAWS * 100):
-            point = self._space.random_point(self._rng)
-            if point not in tried and self._space.is_legal(point):
-                return point
-        return None
+        left = [point for point in self._space.points if point not in tried]
+        return self._rng.choice(left) if left else None
 
     def succeed(self, candidate: Candidate, timing: Timing, error: float) -> None:
         """Record a candidate that passed the gate and was timed."""

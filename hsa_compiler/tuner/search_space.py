@@ -5,8 +5,6 @@ The knobs come from `schedules.space`; nothing here names one.
 
 from __future__ import annotations
 
-import math
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,21 +19,19 @@ from hsa_compiler.schedules.moves import neighbours
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 
-#: Spaces with more combinations than this are sampled, never listed.
-LIST_LIMIT = 100_000
-
 
 @dataclass(frozen=True)
 class SearchSpace:
     """Axes and legality of one kernel's schedules.
 
-    `base` gives the knobs that are no axis, `is_legal` refuses points before anything is
-    compiled, `moves` gives the neighbours of a point (legal or not), `normal` the point that stands
-    for all that give the same kernel.
+    `base` gives the knobs that are no axis, `listed` every legal point, `is_legal` refuses points
+    before anything is compiled, `moves` gives the neighbours of a point (legal or not), `normal`
+    the point that stands for all that give the same kernel.
     """
 
     axes: tuple[Knob, ...]
     base: Schedule
+    listed: Callable[[], tuple[Schedule, ...]]
     is_legal: Callable[[Schedule], bool]
     moves: Callable[[Schedule], tuple[Schedule, ...]]
     normal: Callable[[Schedule], Schedule] = lambda schedule: schedule
@@ -49,6 +45,9 @@ class SearchSpace:
         Schedules that give the same kernel count as one, their normal form.
         """
 
+        def listed() -> tuple[Schedule, ...]:
+            return space.feasible(problem, backend, hardware)
+
         def normal(schedule: Schedule) -> Schedule:
             return space.normal(problem, backend, schedule)
 
@@ -61,33 +60,17 @@ class SearchSpace:
             near = neighbours(problem.kind, backend, schedule)
             return tuple(dict.fromkeys(normal(point) for point in near))
 
-        return cls(kernel_knobs.knobs(problem.kind, backend), base, is_legal, moves, normal)
+        axes = kernel_knobs.knobs(problem.kind, backend)
+        return cls(axes, base, listed, is_legal, moves, normal)
 
     @cached_property
-    def combinations(self) -> int:
-        """Points of the grid, legal or not."""
-        return math.prod(len(axis.choices) for axis in self.axes)
-
-    @cached_property
-    def points(self) -> tuple[Schedule, ...] | None:
-        """Every legal point, or None when the grid is too large to list."""
-        if self.combinations > LIST_LIMIT:
-            return None
-        found = [self.base]
-        for axis in self.axes:
-            found = [
-                point.replace(**{axis.name: value}) for point in found for value in axis.choices
-            ]
-        return tuple(point for point in found if self.is_legal(point))
+    def points(self) -> tuple[Schedule, ...]:
+        """Every legal point."""
+        return self.listed()
 
     def neighbours(self, schedule: Schedule) -> tuple[Schedule, ...]:
         """Legal points one move away."""
         return tuple(point for point in self.moves(schedule) if self.is_legal(point))
-
-    def random_point(self, rng: random.Random) -> Schedule:
-        """A point of the grid, legal or not."""
-        drawn = {axis.name: rng.choice(axis.choices) for axis in self.axes}
-        return self.normal(self.base.replace(**drawn))
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's view: an index for an ordinal knob, the value itself for any other."""

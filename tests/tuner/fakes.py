@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -41,6 +42,14 @@ def is_legal(schedule: Schedule) -> bool:
     return schedule.tokens * schedule.warps <= 64
 
 
+def listed(axes: tuple[Knob, ...]) -> tuple[Schedule, ...]:
+    """Every legal point of a grid."""
+    names = [axis.name for axis in axes]
+    grid = itertools.product(*(axis.choices for axis in axes))
+    points = (GENERIC.replace(**dict(zip(names, values, strict=True))) for values in grid)
+    return tuple(point for point in points if is_legal(point))
+
+
 def moves(schedule: Schedule) -> tuple[Schedule, ...]:
     """One step along each axis."""
     found = []
@@ -57,12 +66,12 @@ def moves(schedule: Schedule) -> tuple[Schedule, ...]:
 
 def small_space(axes: tuple[Knob, ...] = AXES[:2]) -> SearchSpace:
     """A few dozen points."""
-    return SearchSpace(axes, GENERIC, is_legal, moves)
+    return SearchSpace(axes, GENERIC, lambda: listed(axes), is_legal, moves)
 
 
 def large_space() -> SearchSpace:
     """1344 points, more than are enumerated."""
-    return SearchSpace(AXES, GENERIC, is_legal, moves)
+    return small_space(AXES)
 
 
 def model_ms(schedule: Schedule) -> float:

@@ -56,7 +56,6 @@ def test_what_is_upcoming_is_what_comes_next() -> None:
 
 def test_small_spaces_are_enumerated_in_the_order_of_promise() -> None:
     space = small_space()
-    assert space.points is not None
     assert len(space.points) == 42
     search = Search(
         space,
