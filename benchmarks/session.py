@@ -43,9 +43,9 @@ from hsa_compiler.benchmarks.timing import captured, clocks, measure, peak_bytes
 from hsa_compiler.configs import default_store, device_record, versions
 from hsa_compiler.runtime.dispatch import resolve_backend
 from hsa_compiler.schedules.hardware import Hardware, calibrated, detect
+from hsa_compiler.threads import tvm_threads
 from hsa_compiler.tuner.bench import failure_kind
 from hsa_compiler.tuner.measure import Clock, Run, Timing
-from hsa_compiler.tuner.worker import tvm_threads
 
 SEED = 0
 

@@ -90,10 +90,8 @@ def measure(runs: Mapping[str, Run], clock: Clock, seconds: float) -> dict[str, 
 def _in_turns(runs: Mapping[str, Run], clock: Clock, seconds: float) -> dict[str, Timing]:
     """Every call by itself for a while, again and again.
 
-    Each library has threads of its own, and those that have just worked spin for a moment: right
-    after a product of torch, a TVM kernel of 31 ms took 39. The first call of a turn is therefore
-    not counted. Threads that must not spin (OMP_WAIT_POLICY=PASSIVE) would be no way out: torch's
-    products take twice as long then.
+    Each library has threads of its own, and those that have just worked spin for a moment
+    (`hsa_compiler.threads`), so that the first call of a turn is not counted.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(TURNS):

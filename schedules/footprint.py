@@ -18,6 +18,8 @@ from hsa_compiler.schedules.schedule import Schedule
 RANKING = ("retrieve", "select")
 #: Attention kernels that sum over the rows of a chunk, which they walk in chunk order.
 CHUNK_SUMS = ("attend_grad_kv", "attend_grad")
+#: Kernels that give the result of a row in parts, in chunk order.
+WITH_PARTS = ("attend", "attend_grad_q", "attend_grad")
 BYTES = {"fp64": 8, "i64": 8, "fp32": 4, "i32": 4, "u32": 4, "bf16": 2, "fp16": 2, "bool": 1}
 
 #: Registers a GPU thread can have; accumulators beyond it always spill.

@@ -92,7 +92,7 @@ KNOBS: dict[str, KernelKnobs] = {
         ("chunk",),
         ("pairs", "chunk_tile", "combine"),
         ("window", "warps", "stages", "registers"),
-        ("lanes", "unroll"),
+        ("window", "copies", "lanes", "unroll"),
     ),
     "weigh_grad": KernelKnobs(("token",), ("dim_block",), ("warps",)),
     "landmark_grad": KernelKnobs(
@@ -102,6 +102,8 @@ KNOBS: dict[str, KernelKnobs] = {
 
 #: Rows of a window that one program owns: 256 and 1024 are within 5 %.
 OWNED_WINDOW = 512
+#: Copies that a few cores fill.
+OWNED_COPIES = 4
 #: Values of a knob that one kernel takes on a back end, where they are fewer than the knob's own
 #: choices; those of ``"triton"`` hold for every back end on GPUs. A CPU's registers hold few rows,
 #: so more tokens a tile than fill its lanes gain nothing.
@@ -121,6 +123,7 @@ LIMITS: dict[tuple[str, str, str], tuple[Any, ...]] = {
     ("landmark_grad", "triton", "window"): (0, 1024, 2048, 4096, 8192),
     # Planned beside the kernels whose place it may take: few values that differ little are left.
     ("attend_grad", "triton", "window"): (0, 2048, 8192),
+    ("attend_grad", "tvm", "window"): (0, OWNED_WINDOW),
     ("attend_grad", "triton", "warps"): (2, 4, 8),
     ("attend_grad", "triton", "stages"): (1, 2),
     ("attend_grad_q", "tvm", "tokens"): (1, 2, 4, 8, 16),
@@ -166,14 +169,19 @@ def allowed(kind: str, backend: str, name: str) -> tuple[Any, ...]:
         parts = KNOBS[kind].has_partials
         # Without another order than chunk order there are always parts.
         none = () if parts and KNOBS[kind].sums_chunks else ("none",)
-        # Without another order chunks' sums are shared too, which nobody can own beside the rows.
-        owned = parts and bool(none) and not on_gpu(backend)
+        owned = parts and not on_gpu(backend)
         return (*none, *["buffer"] * parts, *["atomic"] * on_gpu(backend), *["owned"] * owned)
     if name == "descriptors" and backend == "cuda":
         return ("none",)
     choices: tuple[Any, ...] = field.metadata["choices"]
     limits = "triton" if on_gpu(backend) else backend
     return LIMITS.get((kind, limits, name), choices)
+
+
+def owning(kind: str, schedule: Schedule) -> dict[str, int]:
+    """The knobs of programs that own a window of rows: those of `schedule`, where it has any."""
+    copies = max(schedule.copies, OWNED_COPIES) if KNOBS[kind].sums_chunks else 0
+    return {"window": schedule.window or OWNED_WINDOW, "copies": copies}
 
 
 def canonical(kind: str, backend: str, schedule: Schedule) -> Schedule:

@@ -54,7 +54,7 @@ def combine_of(split: int, window: int) -> str:
 def adds_atomically(kind: str, schedule: Schedule) -> bool:
     """Whether programs add to a result in whatever order they run in."""
     shared = KNOBS[kind].sums_chunks and shares_chunks(schedule)
-    return schedule.combine == "atomic" or shared
+    return schedule.combine == "atomic" or (shared and schedule.combine != "owned")
 
 
 def without_atomics(kind: str, schedule: Schedule) -> Schedule:
@@ -144,6 +144,13 @@ def _check_partials(kind: str, schedule: Schedule) -> None:
                 "combine",
                 f"{kind} with combine='owned' window=0: a program owns the rows of a window; give "
                 "window > 0",
+            )
+        owns_sums = schedule.combine == "owned" and KNOBS[kind].sums_chunks
+        if bool(schedule.copies) != owns_sums:
+            raise IllegalSchedule(
+                "combine",
+                f"{kind} with combine={schedule.combine!r} copies={schedule.copies}: programs that "
+                "own rows, and they alone, have copies of the sums over chunks",
             )
         return
     default = Schedule()

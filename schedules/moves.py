@@ -9,9 +9,9 @@ from hsa_compiler.schedules.footprint import MIN_ROWS
 from hsa_compiler.schedules.kernel_knobs import (
     CHUNK_KNOBS,
     KNOBS,
-    OWNED_WINDOW,
     allowed,
     knobs,
+    owning,
 )
 from hsa_compiler.schedules.legality import combine_of
 from hsa_compiler.schedules.schedule import Schedule
@@ -43,13 +43,13 @@ def neighbours(kind: str, backend: str, schedule: Schedule) -> tuple[Schedule, .
     return tuple(moves)
 
 
-def _owning(schedule: Schedule, name: str, value: Any) -> dict[str, Any]:
+def _owning(kind: str, schedule: Schedule, name: str, value: Any) -> dict[str, Any]:
     """Windows and the programs that own them come and go together where nobody shares them out."""
-    if name == "combine":
-        return {"window": schedule.window or OWNED_WINDOW if value == "owned" else 0}
-    if name == "window":
-        return {"combine": "owned" if value else "buffer"}
-    return {}
+    if name not in ("combine", "window", "copies"):
+        return {}
+    if value in ("buffer", 0):
+        return {"combine": "buffer", "window": 0, "copies": 0}
+    return {"combine": "owned", **owning(kind, schedule), name: value}
 
 
 def _moved(
@@ -62,7 +62,7 @@ def _moved(
         if name in CHUNK_KNOBS and (schedule.order != "chunk" or value == "none"):
             return ()
         if "owned" in allowed(kind, backend, "combine"):
-            changes |= _owning(schedule, name, value)
+            changes |= _owning(kind, schedule, name, value)
         if name == "descriptors" and (schedule.parts or schedule.order == "chunk"):
             return ()
         if name == "tokens":

@@ -101,6 +101,10 @@ CPU_L1_BYTES = 32 * 1024
 CPU_PARTS_RATE = 0.6
 #: The same where the program that owns the rows adds them, which lie along their dims.
 CPU_OWNED_RATE = {"rows": 0.72, "cols": 1.05}
+#: And where it sums over chunks' rows as well: 5 products a chunk for the overhead of one.
+CPU_OWNED_SUMS_RATE = {"rows": 0.81, "cols": 1.2}
+#: What is left of it where a tile of rows outgrows the innermost cache.
+CPU_LARGE_TILE_RATE = 0.85
 #: Share of a CPU's rate with lanes over chunk positions (horizontal sums, packing).
 COLS_RATE = 0.7
 
@@ -328,9 +332,16 @@ def cpu_reach(
         rate *= math.sqrt(min(1.0, schedule.unroll / 8))
         has_partials = schedule.order == "chunk" and shape.kind != "attend_grad_kv"
         owned = schedule.combine == "owned"
-        if has_partials:
+        if schedule.copies:
+            rate *= CPU_OWNED_SUMS_RATE[schedule.lanes]
+            if schedule.lanes == "cols" and rows < CPU_ROWS:
+                rate *= FEW_ROWS_RATE
+            if 4 * rows * shape.head_dim > CPU_L1_BYTES:
+                rate *= CPU_LARGE_TILE_RATE
+        elif has_partials:
             rate *= CPU_OWNED_RATE[schedule.lanes] if owned else CPU_PARTS_RATE
-        if (shape.kind in RANKING or has_partials) and 4 * held.live > CPU_L1_BYTES:
+        beside = has_partials and not schedule.copies
+        if (shape.kind in RANKING or beside) and 4 * held.live > CPU_L1_BYTES:
             rate *= 0.7
     else:
         # Short loops over dims cost their starts and their sums over lanes.

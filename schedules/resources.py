@@ -10,6 +10,7 @@ from hsa_compiler.schedules.footprint import (
     RANKING,
     WGMMA_ROWS,
     WGMMA_WARPS,
+    WITH_PARTS,
     KernelShape,
     footprint,
     power_of_two,
@@ -41,6 +42,12 @@ def _check_chunk_order(shape: KernelShape, schedule: Schedule, backend: str) -> 
             "combine",
             f"window={schedule.window} combine={schedule.combine!r} on {backend}: a window has one "
             "program there; give combine='owned', or window=0",
+        )
+    if schedule.copies and schedule.chunk_tile:
+        raise IllegalSchedule(
+            "combine",
+            f"combine='owned' chunk_tile={schedule.chunk_tile} for {shape.kind}: programs that "
+            "share a chunk's sub-tiles would all add to its rows; give chunk_tile=0",
         )
 
 
@@ -95,7 +102,7 @@ def check_resources(
             f"chunk_tile={tile} must divide the chunk of {shape.chunk} and be smaller "
             "(0 holds the whole chunk)",
         )
-    if shape.kind in ("attend", "attend_grad_q") and schedule.order == "chunk":
+    if shape.kind in WITH_PARTS and schedule.order == "chunk":
         _check_chunk_order(shape, schedule, backend)
     if shape.kind in RANKING and schedule.parts and shape.top_k > MAX_RANKED:
         raise IllegalSchedule(

@@ -99,6 +99,12 @@ class Schedule:
         "hold them: one program per chunk and window, or per window with combine='owned'; "
         "0 = all rows",
     )
+    copies: int = _knob(
+        0,
+        (0, 4, 32),
+        "programs with combine='owned' that sum over chunks too: each has that share of the rows, "
+        "window by window, and a copy of the sums, which a second launch adds up",
+    )
     combine: str = _knob(
         "none",
         ("none", "atomic", "buffer", "owned"),

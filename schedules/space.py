@@ -22,10 +22,10 @@ from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.kernel_knobs import (
     CHUNK_KNOBS,
     KNOBS,
-    OWNED_WINDOW,
     allowed,
     canonical,
     on_gpu,
+    owning,
 )
 from hsa_compiler.schedules.legality import check_knobs, check_together, combine_of
 from hsa_compiler.schedules.problem import Problem
@@ -63,7 +63,7 @@ def normal(problem: Problem, backend: str, schedule: Schedule) -> Schedule:
         changes["combine"] = "buffer" if schedule.combine == "none" else schedule.combine
         changes["descriptors"] = "none"
         if schedule.combine == "owned":
-            changes["window"] = schedule.window or OWNED_WINDOW
+            changes |= owning(kind, schedule)
     elif KNOBS[kind].has_partials:
         default = generic(kind, backend)
         changes |= {name: getattr(default, name) for name in CHUNK_KNOBS}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hsa_compiler.schedules.footprint import (
     CHUNK_SUMS,
     RANKING,
+    WITH_PARTS,
     KernelShape,
     ranked_block,
     visible_chunks,
@@ -24,8 +25,6 @@ from hsa_compiler.schedules.schedule import Schedule
 ATOMIC_BYTES = 16.0
 #: The least that a scattered access moves.
 SECTOR_BYTES = 32.0
-#: Kernels that give the result of a row in parts, in chunk order.
-WITH_PARTS = ("attend", "attend_grad_q", "attend_grad")
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,10 @@ def partial_bytes(call: Call) -> float:
     shape, elements = call.shape, part_elements(call)
     if call.schedule.combine == "owned":
         chunks = call.batch * max(call.chunks, 1) * shape.programs * _windows(call)
-        return chunks * 2.0 * shape.chunk * shape.head_dim * shape.width
+        keys = call.batch * call.sizes.get("Lkv", 0) * shape.programs
+        # Every copy of both sums is zeroed, and read when they are added up.
+        copied = 2 * 2 * 4.0 * call.schedule.copies * keys * shape.head_dim
+        return chunks * 2.0 * shape.chunk * shape.head_dim * shape.width + copied
     if call.schedule.combine == "atomic":
         return elements * ATOMIC_BYTES
     return 2.0 * elements * shape.width
@@ -251,7 +253,10 @@ def _shared_lists(call: Call) -> tuple[float, float]:
     chunk's part atomically."""
     schedule, chunks = call.schedule, call.batch * max(call.chunks, 1)
     if schedule.combine == "owned":
-        return call.batch * _windows(call), 0.0
+        if not schedule.copies:
+            return call.batch * _windows(call), 0.0
+        programs = min(float(schedule.copies), _windows(call))
+        return call.batch * programs, chunks * (_windows(call) + 1) / 2
     if schedule.window:
         # A causal call's early rows see no late chunk.
         return chunks * _windows(call), chunks * (_windows(call) + 1) / 2

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from hsa_compiler.schedules.footprint import (
     CHUNK_SUMS,
     RANKING,
+    WITH_PARTS,
     KernelShape,
     chunk_count,
     list_capacity,
@@ -15,7 +16,6 @@ from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.legality import shares_chunks
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
-from hsa_compiler.schedules.traffic import WITH_PARTS
 
 #: Share of a device's memory that the buffers of one launch may take: tensors need the rest.
 SHARE = 1 / 16
@@ -48,9 +48,11 @@ def workspace_bytes(problem: Problem, schedule: Schedule, sizes: Mapping[str, in
             if shape.kind in CHUNK_SUMS:  # programs share out sub-tiles
                 slots *= shape.key_tiles(schedule)
             parts = tokens * heads * slots * (float(shape.head_dim * shape.width) + lse)
-        if shape.kind in CHUNK_SUMS and shares_chunks(schedule) and shape.width < 4:
-            keys = sizes.get("B", 1) * sizes.get("Lkv", 0) * shape.kv_heads
-            parts += 2 * 4.0 * keys * shape.head_dim
+        keys = sizes.get("B", 1) * sizes.get("Lkv", 0) * shape.head_dim
+        if schedule.copies:
+            parts += 2 * 4.0 * keys * shape.programs * schedule.copies
+        elif shape.kind in CHUNK_SUMS and shares_chunks(schedule) and shape.width < 4:
+            parts += 2 * 4.0 * keys * shape.kv_heads
         return parts
     return 4.0 * tokens * heads * schedule.parts * (shape.head_dim + 2)
 

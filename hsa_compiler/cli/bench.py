@@ -92,7 +92,7 @@ def bench(
     from hsa_compiler.benchmarks.outside import Outside
     from hsa_compiler.benchmarks.rows import find_suite, parse_rows
     from hsa_compiler.benchmarks.session import Request, run
-    from hsa_compiler.tuner.worker import usable_cpus
+    from hsa_compiler.threads import usable_cpus
 
     if plot is not None:
         redraw(plot)

@@ -20,6 +20,7 @@ from hsa_compiler import __version__
 from hsa_compiler.errors import HSAError
 from hsa_compiler.ir import IRError
 from hsa_compiler.schedules.schedule import IllegalSchedule
+from hsa_compiler.threads import settle_openmp
 
 #: Errors that say what the user can do; shown as one line, without a traceback.
 EXPECTED = (HSAError, IllegalSchedule, IRError)
@@ -177,4 +178,5 @@ def main(arguments: Sequence[str]) -> int:
 
 def run() -> None:
     """The console script."""
+    settle_openmp()
     sys.exit(main(sys.argv[1:]))

@@ -21,6 +21,7 @@ from hsa_compiler.codegen.tvm_text import STORAGE
 from hsa_compiler.errors import BackendError
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.threads import settle_tvm, tvm_threads
 from hsa_compiler.tile.ir import Kernel, TileProgram
 
 Launch = Callable[[Mapping[str, torch.Tensor], Mapping[str, int], tuple[int, ...]], None]
@@ -34,14 +35,8 @@ _PIPELINE = "tirx"
 
 
 def import_tvm() -> Any:
-    """The tvm module; `BackendError` where it is not installed.
-
-    TVM reads the size of its thread pool when it first uses it, and takes half of the cores where
-    it suspects hyper-threads: it is told to take all. Its threads are not bound to cores, where
-    they would wait behind other processes. Either variable may be set by the user instead.
-    """
-    os.environ.setdefault("TVM_NUM_THREADS", str(_cores()))
-    os.environ.setdefault("TVM_BIND_THREADS", "0")
+    """The tvm module; `BackendError` where it is not installed."""
+    settle_tvm()
     try:
         import tvm
     except ImportError as error:
@@ -51,20 +46,11 @@ def import_tvm() -> Any:
     return tvm
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def host_target(threads: int | None = None) -> Target:
     """This machine's CPU and `threads` threads: by default as many as TVM was told to have."""
     tvm = import_tvm()
     cpu = str(tvm.target.codegen.llvm_get_system_cpu())
-    if threads is None:
-        told = os.environ["TVM_NUM_THREADS"]
-        threads = int(told) if told.isascii() and told.isdigit() and int(told) > 0 else _cores()
-    return Target("tvm", cpu, threads)
+    return Target("tvm", cpu, tvm_threads() if threads is None else threads)
 
 
 @dataclass(frozen=True)

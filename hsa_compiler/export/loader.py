@@ -370,6 +370,7 @@ def _load_runtime(folder: Path, manifest: Mapping[str, Any]) -> Any:
     """The tvm_ffi module, with TVM's runtime library in the process."""
     os.environ.setdefault("TVM_NUM_THREADS", str(manifest["target"]["threads"]))
     os.environ.setdefault("TVM_BIND_THREADS", "0")
+    os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "3000")  # as `hsa_compiler.threads` has it
     try:
         import tvm_ffi
     except ImportError as error:

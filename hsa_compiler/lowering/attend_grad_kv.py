@@ -11,12 +11,16 @@ A walk that gives the gradients of queries too reads q and d_out once and comput
 
 from __future__ import annotations
 
+from hsa_compiler.lowering.chunk_copies import ChunkCopies
 from hsa_compiler.lowering.chunk_walk import ChunkWalk
 from hsa_compiler.lowering.common import LoweredGroup, Lowering
 from hsa_compiler.lowering.pair_rows import PairRows
 from hsa_compiler.lowering.recompute import JointRows, WeightedRows, load_joint_rows
 from hsa_compiler.lowering.row_grads import RowGrads
-from hsa_compiler.tile.ir import Size, Var
+from hsa_compiler.tile.ir import Kernel, Pointer, Size, Var
+
+#: The results that are sums over a chunk's rows.
+_SUMS = ("d_k", "d_v")
 
 
 def lower_attend_grad_kv(low: Lowering) -> LoweredGroup:
@@ -35,7 +39,7 @@ def lower_attend_grad(low: Lowering) -> LoweredGroup:
     rows = RowGrads(low, walk.b, low.op("attend_grad_q"), walk.shape, walk.shares_tiles)
     sums = _KeyGrads(walk, rows)
     sums.run()
-    kernels = (*rows.before, walk.finish(), *rows.after())
+    kernels = (*rows.before, walk.finish(), *sums.after(), *rows.after())
     return LoweredGroup(kernels, (*sums.zeroed, *rows.zeroed), walk.lists.accumulators)
 
 
@@ -50,14 +54,21 @@ class _KeyGrads:
         self.joint = low.find("fuse_joint_grad")
         self.source = self.joint or low.op("fuse_grad_parts")
         self.d_out = low.operand(b, self.source, "d_out")
-        size = Size.of("B") * "Lkv" * (self.shape.kv_heads * self.shape.head_dim)
-        self.d_k, self.d_v = (walk.lists.target(walk.op, role, size) for role in ("d_k", "d_v"))
+        self.copies = ChunkCopies(walk, _SUMS) if walk.lists.owns_rows else None
+        self.targets: dict[str, Pointer] = {}
+        if self.copies is None:
+            size = Size.of("B") * "Lkv" * (self.shape.kv_heads * self.shape.head_dim)
+            self.targets = {role: walk.lists.target(walk.op, role, size) for role in _SUMS}
 
     @property
     def zeroed(self) -> tuple[str, ...]:
         """Outputs to be zeroed first."""
         # Keys after the last whole chunk belong to no program.
-        return ("d_k", "d_v") if self.walk.owns else tuple(self.walk.lists.zeroed)
+        return _SUMS if self.walk.owns else tuple(self.walk.lists.zeroed)
+
+    def after(self) -> tuple[Kernel, ...]:
+        """What adds the programs' sums up."""
+        return () if self.copies is None else (self.copies.sum(),)
 
     def run(self) -> None:
         """Emit the walk."""
@@ -152,7 +163,9 @@ class _KeyGrads:
         return load_joint_rows(self.low, self.walk.tiles, rows, delta)
 
     def _store(self, chunk: Var, b_dk: Var, b_dv: Var) -> None:
-        lists = self.walk.lists
         offsets = self.walk.tiles.offsets(chunk, self.walk.tile)
-        lists.put(self.d_k, offsets, b_dk * self.shape.scale)
-        lists.put(self.d_v, offsets, b_dv)
+        for role, part in zip(_SUMS, (b_dk * self.shape.scale, b_dv), strict=True):
+            if self.copies:
+                self.copies.add(role, offsets, part)
+            else:
+                self.walk.lists.put(self.targets[role], offsets, part)

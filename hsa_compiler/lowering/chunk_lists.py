@@ -6,7 +6,9 @@
 - `window` = n: one program per chunk and window of n rows, all chunks of a window side by side. A
   row is read for each of its chunks; read within a short time, it comes from the cache.
 - `window` with ``combine="owned"``: one program per window walks all chunks, so that the rows'
-  results are its own, and it can add their parts in memory without atomics.
+  results are its own, and it can add their parts in memory without atomics. Where chunks have sums
+  too there are `copies` programs, each with as many windows one after the other and a copy of the
+  sums to itself, which another launch adds up.
 
 With either of the second and third, several programs add a chunk's parts into an fp32 accumulator
 with atomics.
@@ -14,7 +16,8 @@ with atomics.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hsa_compiler.ir import Op
@@ -62,6 +65,14 @@ class ChunkLists:
         """Whether a program walks all chunks of its window of rows."""
         return self.low.schedule.combine == "owned"
 
+    @property
+    def copies(self) -> int:
+        """Programs that have a copy of all chunks' sums each; 0 where sums are shared or owned."""
+        return self.low.schedule.copies
+
+    def _windows(self) -> Size:
+        return Size.of("R").cdiv(self.window)
+
     def check(self) -> None:
         """Refuse other orders, and parts that this target could not combine."""
         self.low.need_order("chunk")
@@ -71,9 +82,9 @@ class ChunkLists:
     def programs(self) -> Size:
         """Programs that share out one index head's lists."""
         if self.owns_rows:
-            return Size.of("R").cdiv(self.window)
+            return Size.of(self.copies) if self.copies else self._windows()
         if self.window:
-            return Size.of("C") * Size.of("R").cdiv(self.window)
+            return Size.of("C") * self._windows()
         if not self.split:
             return Size.of("C")
         return (Size.of("R") * self.top_k).cdiv(self.split)
@@ -124,8 +135,8 @@ class ChunkLists:
             visit(work, *self._bounds(row, work))
             return
         if self.owns_rows:
-            with b.loop(0, b.scalar("C"), name="chunk") as loop:
-                self._visit(loop.index, work, row, batch, head, visit)
+            with self._windows_of(work) as window, b.loop(0, b.scalar("C"), name="chunk") as loop:
+                self._visit(loop.index, window, row, batch, head, visit)
             return
         if self.window:
             n_chunks = b.scalar("C")
@@ -141,6 +152,18 @@ class ChunkLists:
             with b.loop(low_chunk, high_chunk + 1, name="chunk") as loop:
                 first, last = self._bounds(row, loop.index)
                 visit(loop.index, b.maximum(first, begin), b.minimum(last, end))
+
+    @contextmanager
+    def _windows_of(self, work: Var) -> Iterator[Var]:
+        """The windows that program `work` owns, one after the other."""
+        if not self.copies:
+            yield work
+            return
+        b = self.b
+        each = b.scalar("windows_each", self._windows().cdiv(self.copies))
+        last = b.minimum((work + 1) * each, b.scalar("n_windows", self._windows()))
+        with b.loop(work * each, last, name="window") as loop:
+            yield loop.index
 
     def _visit(
         self,

@@ -50,9 +50,15 @@ class ChunkWalk:
         b, shape = TileBuilder(kind), AttendShape.of(low, op)
         order, offsets = low.operand(b, op, "order"), low.operand(b, op, "offsets")
         lists = ChunkLists(low, b, order, offsets, shape.index_heads, shape.top_k)
-        if low.schedule.combine == "atomic" or (sums and lists.shared):
+        if low.schedule.combine == "atomic" or (sums and lists.shared and not lists.owns_rows):
             low.need_atomics()
         owns, shares_tiles = sums and not lists.shared, sums and shape.key_tiles > 1
+        if shares_tiles and lists.owns_rows:
+            raise IllegalSchedule(
+                "combine",
+                f"{kind} with combine='owned' chunk_tile={low.schedule.chunk_tile}: programs that "
+                "share a chunk's sub-tiles all add to its rows; give chunk_tile=0",
+            )
         work = b.program_id(0, "i_work")
         head = b.program_id(1, "i_head" if owns else "i_program")
         batch = b.program_id(2, "i_batch")

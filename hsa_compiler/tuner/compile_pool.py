@@ -18,8 +18,9 @@ from pebble import ProcessExpired, ProcessPool
 from hsa_compiler.compiler import build_ahead
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.threads import usable_cpus
 from hsa_compiler.tuner.bench import failure_kind
-from hsa_compiler.tuner.worker import TICK, CandidateFailed, usable_cpus
+from hsa_compiler.tuner.worker import TICK, CandidateFailed
 
 T = TypeVar("T")
 R = TypeVar("R")

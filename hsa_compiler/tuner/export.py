@@ -23,8 +23,8 @@ from hsa_compiler.schedules import kernel_knobs
 from hsa_compiler.schedules.cost_model import roofline
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.threads import tvm_threads
 from hsa_compiler.tuner import measure, verdict
-from hsa_compiler.tuner.worker import tvm_threads
 from hsa_compiler.tuner.workload import Task
 
 

@@ -24,6 +24,7 @@ from hsa_compiler.schedules.cost_model import ranked
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.threads import tvm_threads
 from hsa_compiler.tuner.compile_pool import CompilePool, Job
 from hsa_compiler.tuner.effort import Effort
 from hsa_compiler.tuner.export import Evidence, Raced, make_entry
@@ -33,7 +34,7 @@ from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.search_space import SearchSpace
 from hsa_compiler.tuner.verdict import decide, fastest
-from hsa_compiler.tuner.worker import CandidateFailed, Worker, tvm_threads
+from hsa_compiler.tuner.worker import CandidateFailed, Worker
 from hsa_compiler.tuner.workload import Task
 
 #: Candidates of the cost model that are tried before anything else: no two of a family, as long as

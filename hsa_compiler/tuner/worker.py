@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from hsa_compiler.errors import HSAError
-from hsa_compiler.runtime.validate import is_whole
 from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.threads import OPENMP_SETTING, OPENMP_TURNS, tvm_threads
 from hsa_compiler.tuner.measure import Timing
 
 #: How often a waiting parent wakes to refresh its display, in seconds.
@@ -44,30 +44,14 @@ class CandidateFailed(HSAError):
         self.kind = kind
 
 
-def usable_cpus() -> int:
-    """CPUs this process may run on, its affinity mask respected."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def tvm_threads() -> int:
-    """The threads that TVM kernels are tuned with: TVM_NUM_THREADS where it is a number above 0,
-    else all CPUs."""
-    told = os.environ.get("TVM_NUM_THREADS", "")
-    return int(told) if is_whole(told) and int(told) > 0 else usable_cpus()
-
-
 def worker_environment() -> dict[str, str]:
     """The worker's environment. Thread counts must stand before TVM and torch are imported."""
     given = {
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
         "PYTHONUNBUFFERED": "1",
-        # Torch's idle OpenMP threads would otherwise spin and slow the next TVM kernel.
-        "OMP_WAIT_POLICY": "PASSIVE",
         "TVM_NUM_THREADS": str(tvm_threads()),
     }
-    return {**os.environ, **given}
+    return {OPENMP_SETTING: str(OPENMP_TURNS), **os.environ, **given}
 
 
 class Worker:

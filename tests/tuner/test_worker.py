@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hsa_compiler.threads import tvm_threads, usable_cpus
 from hsa_compiler.tuner.bench import failure_kind
-from hsa_compiler.tuner.worker import CandidateFailed, Worker, tvm_threads, usable_cpus
+from hsa_compiler.tuner.worker import CandidateFailed, Worker
 from tests.tuner.fakes import PLANNED
 
 BENCH = "tests.tuner.fakes:FakeBench"

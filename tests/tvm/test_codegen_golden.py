@@ -27,7 +27,12 @@ def source_of(kind: str, target: Target = ZEN4, **knobs: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs"), [*((kind, {}) for kind in KERNELS), ("attend.owned", OWNED)]
+    ("name", "knobs"),
+    [
+        *((kind, {}) for kind in KERNELS),
+        ("attend.owned", OWNED),
+        ("attend_grad.owned", OWNED | {"copies": 4}),
+    ],
 )
 def test_generated_source_is_the_golden_one(
     name: str, knobs: dict[str, object], update_golden: bool
