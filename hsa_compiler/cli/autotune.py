@@ -4,6 +4,9 @@ hsa-compiler autotune                               # the hardware at hand, 5 mi
 hsa-compiler autotune --device cuda:0 --shapes a8,g4 --effort standard
 hsa-compiler autotune --shapes L=4096,Hq=16,H=2,D=64,S=64,K=16 --kernels attend
 hsa-compiler autotune --resume                      # go on after Ctrl-C or a crash
+hsa-compiler autotune --workers 4                   # four GPUs of one model search side by side
+hsa-compiler autotune --storage postgresql://tuner@host/hsa            # one machine conducts,
+hsa-compiler autotune --storage postgresql://tuner@host/hsa --contribute # others add trials
 """
 
 from __future__ import annotations
@@ -56,6 +59,17 @@ def autotune(
     ] = None,
     sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
     l2: Annotated[str, typer.Option(help="GPU cache before each timing: cold or warm.")] = "cold",
+    workers: Annotated[
+        int,
+        typer.Option(help="GPUs that search side by side, one process each, from --device on."),
+    ] = 1,
+    contribute: Annotated[
+        bool,
+        typer.Option(
+            help="Only add trials to a run that another process conducts with the same options and "
+            "--storage, maybe on another machine with the same GPU."
+        ),
+    ] = False,
     compile_workers: Annotated[
         int | None,
         typer.Option(
@@ -71,6 +85,7 @@ def autotune(
     """Find the fastest schedules on this machine and write them as tuned configs."""
     from hsa_compiler.runtime.validate import one_of
     from hsa_compiler.tuner.effort import effort as find_effort
+    from hsa_compiler.tuner.fleet import contribute as add_trials
     from hsa_compiler.tuner.samplers import SAMPLERS
     from hsa_compiler.tuner.session import Request, run
     from hsa_compiler.tuner.shapes import parse_shapes
@@ -82,6 +97,10 @@ def autotune(
         # A shell's unset variable; as a folder it would be the one the user happens to be in.
         if given is not None and not given.strip():
             raise InputError(f"{name} is empty: give a path, or leave the option out")
+    if contribute and (resume or out is not None):
+        raise InputError(
+            "--contribute adds trials and writes no configs: leave --resume, --out out"
+        )
     where = pick_device(device)
     budget = find_effort(effort)
     names = tuple(name.strip() for name in kernels.split(",") if name.strip())
@@ -99,9 +118,17 @@ def autotune(
         seed=seed,
         sampler=sampler,
         warm_l2=l2 == "warm",
-        workers=compile_workers,
+        workers=workers,
+        compile_workers=compile_workers,
     )
     with Progress(make_console(stderr=as_json)) as progress:
+        if contribute:
+            added = add_trials(request, progress)
+            if as_json:
+                print_json({"added": added})
+            else:
+                typer.echo(f"{added} candidates added")
+            return
         outcome = run(request, progress)
     if as_json:
         print_json(outcome.to_json())

@@ -7,67 +7,24 @@ No point is tried twice in a study, also not after `--resume`.
 
 from __future__ import annotations
 
-import math
 import random
-import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.tuner.history import Candidate, History
 from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.samplers import Finished, make_proposer
 from hsa_compiler.tuner.search_space import SearchSpace
-from hsa_compiler.tuner.storage import is_stale, owner_stamp
 
 #: Spaces with fewer legal points than this are enumerated when the trial budget covers them.
 ENUMERATE_BELOW = 500
 #: Draws from a proposer before its ideas count as exhausted and chance takes over.
 DRAWS = 40
-#: A candidate that a killed run left in flight is tried again this often.
-RETRIES = 1
 
 Rank = Callable[[Sequence[Schedule]], Sequence[Schedule]]
-
-
-class _GivenPoint(BaseSampler):
-    """Makes `study.ask` record exactly `point`, in one step and without a waiting list."""
-
-    def __init__(self) -> None:
-        self.point: dict[str, Any] = {}
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return {}
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self.point[param_name]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A point to evaluate and the trial that records it."""
-
-    schedule: Schedule
-    trial: Trial
 
 
 class Search:
@@ -95,19 +52,12 @@ class Search:
         rank: Rank | None = None,
     ) -> None:
         self._space = space
-        self._study = study
         self._budget = trials
-        self._distributions = space.distributions()
-        self._given = _GivenPoint()
-        study.sampler = self._given
-        self._owner = owner_stamp()
-        self._failures: Counter[str] = Counter()
-        self._causes: dict[Schedule, tuple[str, str]] = {}
-        self._finished: list[Finished] = []
-        self._tried: set[Schedule] = set()
-        retry = self._read_history(needed)
-        self._proposer = make_proposer(sampler, space, seed + len(self._tried))
-        self._rng = random.Random(seed + len(self._tried))
+        self._history = History(study, space, needed)
+        retry = self._history.refresh()
+        tried = len(self._history.tried)
+        self._proposer = make_proposer(sampler, space, seed + tried)
+        self._rng = random.Random(seed + tried)
         self._planned = deque([*retry, *(start for start in starts if space.is_legal(start))])
         self.enumerating = False
         points = space.points
@@ -115,85 +65,47 @@ class Search:
             self.enumerating = True
             self._planned.extend(rank(points) if rank else points)
 
-    def _read_history(self, needed: Collection[Schedule]) -> list[Schedule]:
-        """Take in the study's trials; close stale ones; return candidates to retry: once, or as
-        often as it takes those that are `needed`."""
-        attempts: Counter[Schedule] = Counter()
-        done: set[Schedule] = set()
-        for trial in self._study.get_trials(deepcopy=False):
-            schedule = self._schedule_of(trial)
-            if schedule is None:
-                continue
-            if is_stale(trial, time.time()):
-                # Another process that resumes at the same time may have closed it just now.
-                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-                attempts[schedule] += 1
-            elif trial.state is TrialState.COMPLETE and trial.value is not None:
-                done.add(schedule)
-                error = trial.user_attrs["outcome"]["error"]
-                self._finished.append(Finished(schedule, math.exp(trial.value), error))
-            elif "failure" in trial.user_attrs:
-                done.add(schedule)
-                self._note_failure(
-                    schedule, trial.user_attrs["failure"], trial.user_attrs.get("message", "")
-                )
-            elif trial.state is TrialState.FAIL:
-                attempts[schedule] += 1
-            elif schedule not in needed:
-                done.add(schedule)  # in flight in another live process
-        again = [
-            schedule
-            for schedule, count in attempts.items()
-            if schedule not in done and (count <= RETRIES or schedule in needed)
-        ]
-        self._tried = done | (set(attempts) - set(again))
-        for schedule in self._tried - done:
-            self._note_failure(schedule, "abandoned", "was in flight when two runs ended")
-        return again
-
-    def _note_failure(self, schedule: Schedule, kind: str, message: str) -> None:
-        self._failures[kind] += 1
-        self._causes[schedule] = (kind, message)
-
-    def _schedule_of(self, trial: FrozenTrial) -> Schedule | None:
-        if set(trial.params) != set(self._distributions):
-            return None  # killed while the trial was being written
-        return self._space.decode(trial.params)
-
     @property
     def finished(self) -> tuple[Finished, ...]:
         """Measured candidates, fastest first."""
-        return tuple(sorted(self._finished, key=lambda trial: trial.median_ms))
+        return tuple(sorted(self._history.finished, key=lambda trial: trial.median_ms))
 
     @property
     def best_ms(self) -> float | None:
         """Shortest median so far."""
-        return min((trial.median_ms for trial in self._finished), default=None)
+        return min((trial.median_ms for trial in self._history.finished), default=None)
 
     @property
     def failures(self) -> dict[str, int]:
         """Failed candidates by kind, most frequent first."""
-        return dict(self._failures.most_common())
+        return self._history.failures
 
     def failure_of(self, schedule: Schedule) -> str | None:
         """Kind and message of a candidate's failure; None where it did not fail."""
-        return ": ".join(self._causes[schedule]) if schedule in self._causes else None
+        cause = self._history.failure_of(schedule)
+        return ": ".join(cause) if cause else None
 
     @property
     def trials(self) -> int:
-        """Candidates tried so far, those of resumed runs included."""
-        return len(self._tried)
+        """Candidates tried so far, those of resumed runs and of other processes included."""
+        return len(self._history.tried)
+
+    @property
+    def trials_here(self) -> int:
+        """Candidates that this process evaluated."""
+        return self._history.evaluated
 
     def was_tried(self, schedule: Schedule) -> bool:
         """Whether a point was evaluated, given up, or is in flight."""
-        return schedule in self._tried or not self._space.is_legal(schedule)
+        return schedule in self._history.tried or not self._space.is_legal(schedule)
 
     def upcoming(self, count: int) -> list[Schedule]:
         """The points that `next` will give, at most `count` of them, so that they can be compiled
         side by side. They are proposed now: without what comes of each other."""
         points: list[Schedule] = []
-        for _ in range(min(count, self._budget - len(self._tried))):
-            point = self._next_point(self._tried.union(points))
+        tried = self._history.tried
+        for _ in range(min(count, self._budget - len(tried))):
+            point = self._next_point(tried.union(points))
             if point is None:
                 break
             points.append(point)
@@ -201,17 +113,19 @@ class Search:
         return points
 
     def next(self) -> Candidate | None:
-        """The next candidate, recorded as running; None when budget or ideas are used up."""
-        if len(self._tried) >= self._budget:
-            return None
-        schedule = self._next_point(self._tried)
-        if schedule is None:
-            return None
-        self._tried.add(schedule)
-        self._given.point = self._space.encode(schedule)
-        trial = self._study.ask(self._distributions)
-        trial.set_user_attr("owner", self._owner)
-        return Candidate(schedule, trial)
+        """The next candidate, recorded as in flight; None when budget or ideas are used up."""
+        while True:
+            # What other processes found since is taken in, and what they left is tried first.
+            self._planned.extendleft(reversed(self._history.refresh()))
+            tried = self._history.tried
+            if len(tried) >= self._budget:
+                return None
+            schedule = self._next_point(tried)
+            if schedule is None:
+                return None
+            candidate = self._history.claim(schedule)
+            if candidate is not None:
+                return candidate
 
     def _next_point(self, taken: Collection[Schedule]) -> Schedule | None:
         while self._planned:
@@ -222,7 +136,7 @@ class Search:
             return None
         tried = frozenset(taken)
         for _ in range(DRAWS):
-            point = self._proposer.propose(self._finished, tried)
+            point = self._proposer.propose(self._history.finished, tried)
             if point is not None and point not in tried and self._space.is_legal(point):
                 return point
         return self._any_untried(tried)
@@ -234,17 +148,20 @@ class Search:
 
     def succeed(self, candidate: Candidate, timing: Timing, error: float) -> None:
         """Record a candidate that passed the gate and was timed."""
-        candidate.trial.set_user_attr("outcome", asdict(timing) | {"error": error})
-        self._study.tell(candidate.trial, math.log(timing.median_ms))
-        self._finished.append(Finished(candidate.schedule, timing.median_ms, error))
+        self._history.succeed(candidate, timing, error)
 
     def fail(self, candidate: Candidate, kind: str, message: str) -> None:
         """Record a failure; the candidate is never tried again in this study."""
-        candidate.trial.set_user_attr("message", message[-2000:])
-        candidate.trial.set_user_attr("failure", kind)
-        self._study.tell(candidate.trial, state=TrialState.FAIL)
-        self._note_failure(candidate.schedule, kind, message)
+        self._history.fail(candidate, kind, message)
 
     def interrupt(self, candidate: Candidate) -> None:
         """Record a candidate in flight when the user stopped; `--resume` tries it once more."""
-        self._study.tell(candidate.trial, state=TrialState.FAIL)
+        self._history.interrupt(candidate)
+
+    def close(self) -> None:
+        """Tell other processes that no more candidates are wanted."""
+        self._history.close()
+
+    def beat(self) -> None:
+        """Call while a candidate is evaluated; see `History.beat`."""
+        self._history.beat()

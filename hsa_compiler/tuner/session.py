@@ -13,31 +13,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import optuna
-import torch
-from optuna.exceptions import StorageInternalError
-
-from hsa_compiler.cache import KernelCache
 from hsa_compiler.errors import ConfigError, InputError
-from hsa_compiler.folders import cache_folder, require_writable
-from hsa_compiler.runtime.dispatch import resolve_backend
 from hsa_compiler.schedules import locality
-from hsa_compiler.schedules.hardware import Hardware, detect
-from hsa_compiler.schedules.schedule import KERNELS, IllegalSchedule
-from hsa_compiler.tuner.compile_pool import CompilePool
+from hsa_compiler.schedules.hardware import Hardware
+from hsa_compiler.schedules.schedule import KERNELS
 from hsa_compiler.tuner.effort import Effort, effort
 from hsa_compiler.tuner.export import default_folder, read_entry, write_entries
+from hsa_compiler.tuner.fleet import devices, helpers
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
+from hsa_compiler.tuner.setting import KERNEL_BENCH, Setting, open_setting
 from hsa_compiler.tuner.shapes import Shape
-from hsa_compiler.tuner.storage import OpenedStudy, open_storage, open_study
+from hsa_compiler.tuner.storage import OpenedStudy, open_study, set_open, storage_errors
 from hsa_compiler.tuner.tune import Plan, tune
-from hsa_compiler.tuner.worker import Worker
 from hsa_compiler.tuner.workload import Task
 
 #: Seeds are below this; NumPy takes 32 bits, and a resumed search adds what was tried.
 SEEDS = 2**31
-KERNEL_BENCH = "hsa_compiler.tuner.kernel_bench:KernelBench"
 
 
 @dataclass(frozen=True)
@@ -45,8 +37,9 @@ class Request:
     """What to tune, where, and how long.
 
     `kernels` None means all. `storage` None means a journal in the user's cache folder, `out`
-    None the folder of `export.default_folder`, `workers` None as many compiling processes as there
-    are usable CPUs. `bench` names what the worker runs. Raises InputError.
+    None the folder of `export.default_folder`, `compile_workers` None as many compiling processes
+    as there are usable CPUs. `workers` GPUs search side by side, from `device` on. `bench` names
+    what the worker runs. Raises InputError.
     """
 
     device: str
@@ -60,7 +53,8 @@ class Request:
     seed: int = 0
     sampler: str = "tpe"
     warm_l2: bool = False
-    workers: int | None = None
+    workers: int = 1
+    compile_workers: int | None = None
     bench: str = KERNEL_BENCH
 
     def __post_init__(self) -> None:
@@ -155,92 +149,58 @@ def run(request: Request, view: View) -> Outcome:
     Raises InputError for a storage that cannot be opened, and ConfigError for an output or cache
     folder that cannot be written, before anything is launched, or for a disk that is full later.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     start = time.monotonic()
-    limits = effort(request.effort)
-    device = torch.device(request.device)
-    backend = resolve_backend("auto", device)
-    hardware = detect(request.device)
-    studies = cache_folder() / "studies"
+    devices(request)  # before anything is written
     out = request.out or default_folder()
-    require_writable("--out", out, "give another folder")
-    if (out / hardware.slug).exists():
-        require_writable("--out", out / hardware.slug, "give another folder")
-    for folder in (studies, KernelCache().folder):
-        require_writable("the cache folder", folder, "set XDG_CACHE_HOME to one that can")
-    storage_spec = request.storage or str(studies / f"{hardware.slug}.journal")
-    storage = open_storage(storage_spec)
-    plans, results = _plans(request.tasks(), backend, hardware)
-    for result in results:
-        view.end(result)
-    interrupted = False
-    log = studies / f"{hardware.slug}-worker.log"
-    with (
-        Worker(request.bench, log, limits.setup_timeout, view.tick) as worker,
-        CompilePool(request.workers, view.tick) as pool,
-    ):
-        compiler = pool if request.bench == KERNEL_BENCH else None
+    with open_setting(request, view, out) as at:
+        results = [*at.refused]
+        for result in results:
+            view.end(result)
+        interrupted = False
         try:
-            for number, plan in enumerate(plans):
-                left = start + limits.seconds - time.monotonic()
-                deadline = time.monotonic() + left / (len(plans) - number)
-                opened = open_study(storage, plan.study_name(), request.resume)
-                view.begin(plan, number, len(plans), deadline, limits)
-                result = _one(plan, opened, worker, compiler, request, limits, deadline, left, view)
-                result = _write(result, out, hardware)
-                if result.outcome in ("tuned", "default"):
-                    kept = {"trials": limits.trials, "result": result.to_json()}
-                    opened.study.set_user_attr("done", kept)
-                results.append(result)
-                view.end(result)
+            # All of them now: processes that help may be through with one before its turn is over.
+            opened = [
+                open_study(at.storage, plan.study_name(), request.resume) for plan in at.plans
+            ]
+            for each in opened:
+                set_open(each.study, True)
+            with helpers(request, view.note):
+                for number, (plan, study) in enumerate(zip(at.plans, opened, strict=True)):
+                    left = start + at.limits.seconds - time.monotonic()
+                    deadline = time.monotonic() + left / (len(at.plans) - number)
+                    view.begin(plan, number, len(at.plans), deadline, at.limits)
+                    result = _write(_one(at, plan, study, deadline, left), out, at.hardware)
+                    set_open(study.study, False)
+                    if result.outcome in ("tuned", "default"):
+                        kept = {"trials": at.limits.trials, "result": result.to_json()}
+                        study.study.set_user_attr("done", kept)
+                    results.append(result)
+                    view.end(result)
         except KeyboardInterrupt:
             interrupted = True
         except BrokenPipeError:
             raise  # whoever reads the output has gone
-        except (OSError, StorageInternalError) as error:
+        except storage_errors() as error:
             raise ConfigError(
                 f"the records of this run cannot be written any more ({error}); what is finished "
-                f"is kept in {storage_spec} and {out}: the same command with --resume continues"
+                f"is kept in {at.storage_spec} and {out}: the same command with --resume continues"
             ) from error
     return Outcome(
         request.device,
-        backend,
+        at.backend,
         request.effort,
         out,
-        storage_spec,
+        at.storage_spec,
         tuple(results),
         interrupted,
         time.monotonic() - start,
     )
 
 
-def _plans(
-    tasks: Sequence[Task], backend: str, hardware: Hardware
-) -> tuple[list[Plan], list[KernelResult]]:
-    """Plans, the smallest space first, and the results of tasks that have no legal schedule."""
-    plans, results = [], []
-    for task in tasks:
-        try:
-            plans.append(Plan.of(task, backend, hardware))
-        except IllegalSchedule as error:
-            message = f"no schedule fits this device: {error}"
-            name = task.shape.name
-            results.append(KernelResult(task.kernel, name, task.locality, "failed", message))
-    return sorted(plans, key=lambda plan: len(plan.order)), results
-
-
 def _one(
-    plan: Plan,
-    opened: OpenedStudy,
-    worker: Worker,
-    pool: CompilePool | None,
-    request: Request,
-    limits: Effort,
-    deadline: float,
-    left: float,
-    view: View,
+    at: Setting, plan: Plan, opened: OpenedStudy, deadline: float, left: float
 ) -> KernelResult:
-    task = plan.task
+    task, limits, view = plan.task, at.limits, at.view
     where = f"{task.kernel} {task.shape.name}"
     done = opened.study.user_attrs.get("done") if opened.resumed else None
     if done is not None and done["trials"] >= limits.trials:
@@ -259,19 +219,10 @@ def _one(
             "skipped",
             f"the {limits.seconds:.0f} s of this effort are used up; run again with --resume",
         )
-    search = Search(
-        plan.space,
-        opened.study,
-        starts=plan.starts,
-        needed=plan.defaults,
-        trials=limits.trials,
-        sampler=request.sampler,
-        seed=request.seed,
-        rank=plan.rank,
-    )
+    search = at.search(plan, opened.study, needed=plan.defaults)
     if opened.resumed and search.trials:
         view.note(f"{where}: continuing after {search.trials} candidates")
-    return tune(plan, search, worker, limits, deadline, view, pool)
+    return tune(plan, search, at.worker, limits, deadline, view, at.compiler)
 
 
 def _write(result: KernelResult, out: Path, hardware: Hardware) -> KernelResult:

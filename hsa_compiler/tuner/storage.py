@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +18,25 @@ from typing import Any
 import optuna
 import psutil
 from filelock import FileLock
-from optuna.exceptions import DuplicatedStudyError, OptunaError
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import (
+    DuplicatedStudyError,
+    ExperimentalWarning,
+    OptunaError,
+    StorageInternalError,
+)
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from hsa_compiler.errors import InputError
 
-#: A RUNNING trial of another machine, whose process cannot be asked, is stale after this long.
-STALE_SECONDS = 3600.0
+#: A process says this often that it works on a trial. Other machines, which cannot ask for it, give
+#: the trial up after `STALE_SECONDS` without a word; their clocks may differ by as much.
+BEAT_SECONDS, STALE_SECONDS = 20.0, 180.0
+#: Seconds to wait for a proxy.
+PROXY_SECONDS = 20
 #: How every record of a journal begins; fewer bytes are what a kill left of the first one.
 JOURNAL_START = b'{"op_code":'
 
@@ -50,11 +62,14 @@ class JournalLock:
 
 
 def open_storage(spec: str) -> BaseStorage:
-    """A storage from a journal's path, ``journal://PATH`` or any URL that Optuna takes.
+    """A storage from a journal's path, ``journal://PATH``, a database's URL as Optuna takes it
+    (``postgresql+psycopg://USER@HOST/NAME``), or ``grpc://HOST:PORT`` of Optuna's proxy.
 
     Raises InputError when the journal's folder cannot be made, the URL is refused, or what is
     there already is no journal or a damaged one; such a file is left as it is.
     """
+    if spec.startswith("grpc://"):
+        return _proxy(spec)
     if "://" in spec and not spec.startswith("journal://"):
         try:
             return optuna.storages.get_storage(spec)
@@ -77,6 +92,32 @@ def open_storage(spec: str) -> BaseStorage:
             f"--storage {spec!r}: the journal is damaged ({type(err).__name__}: {err}); move the "
             "file away to start anew, or name another one"
         ) from err
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """What a storage raises once it cannot be written or reached any more."""
+    found: tuple[type[Exception], ...] = (OSError, StorageInternalError, SQLAlchemyError)
+    if "grpc" in sys.modules:
+        found += (sys.modules["grpc"].RpcError,)
+    return found
+
+
+def _proxy(spec: str) -> BaseStorage:
+    host, _, port = spec.removeprefix("grpc://").rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(f"--storage {spec!r}: give grpc://HOST:PORT")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            proxy = optuna.storages.GrpcStorageProxy(host=host, port=int(port))
+        proxy.wait_server_ready(timeout=PROXY_SECONDS)
+    except ImportError as error:
+        raise InputError(
+            f"--storage {spec!r}: {error}; pip install 'hsa-compiler[fleet]'"
+        ) from error
+    except OSError as error:
+        raise InputError(f"--storage {spec!r}: no proxy answers there ({error})") from error
+    return proxy
 
 
 def require_journal(path: Path, spec: str) -> None:
@@ -140,11 +181,7 @@ def open_study(storage: BaseStorage, base: str, resume: bool) -> OpenedStudy:
     A plain second `autotune` starts anew, because compilers and drivers change between runs; only
     `resume` continues the newest run. Nothing is ever deleted.
     """
-    runs = sorted(
-        (run, name)
-        for name in optuna.get_all_study_names(storage)
-        if (run := _run_number(name, base)) is not None
-    )
+    runs = _runs(storage, base)
     if resume and runs:
         return OpenedStudy(optuna.load_study(study_name=runs[-1][1], storage=storage), True, 0)
     earlier = 0
@@ -163,9 +200,61 @@ def open_study(storage: BaseStorage, base: str, resume: bool) -> OpenedStudy:
             return OpenedStudy(study, False, earlier)
 
 
+def newest_study(storage: BaseStorage, base: str) -> optuna.Study | None:
+    """The newest run of `base`; None where there is none."""
+    runs = _runs(storage, base)
+    return optuna.load_study(study_name=runs[-1][1], storage=storage) if runs else None
+
+
+def set_open(study: optuna.Study, is_open: bool) -> None:
+    """Say whether a search goes on, so that other processes may add trials to it."""
+    study.set_user_attr("open", is_open)
+
+
+def is_open(study: optuna.Study) -> bool:
+    """Whether whoever conducts the study still searches."""
+    return bool(study.user_attrs.get("open", False))
+
+
+def _runs(storage: BaseStorage, base: str) -> list[tuple[int, str]]:
+    """Number and name of every run of `base`, the newest last."""
+    return sorted(
+        (run, name)
+        for name in optuna.get_all_study_names(storage)
+        if (run := _run_number(name, base)) is not None
+    )
+
+
 def _run_number(name: str, base: str) -> int | None:
     head, _, number = name.rpartition("#")
     return int(number) if head == base and number.isdigit() else None
+
+
+def begin_trial(
+    study: optuna.Study,
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    attrs: Mapping[str, Any],
+) -> tuple[int, int]:
+    """Make a RUNNING trial with everything that is known of it: its id and its number.
+
+    In one step of the storage: `Study.ask` makes an empty trial first, and whoever reads the study
+    in between, or after a kill, cannot tell what it is.
+    """
+    template = create_trial(
+        state=TrialState.RUNNING,
+        params=dict(params),
+        distributions=dict(distributions),
+        user_attrs=dict(attrs),
+    )
+    storage = study._storage
+    trial_id = storage.create_new_trial(study._study_id, template_trial=template)
+    return trial_id, storage.get_trial_number_from_id(trial_id)
+
+
+def set_attr(study: optuna.Study, trial_id: int, name: str, value: Any) -> None:
+    """Set a user attribute of a running trial."""
+    study._storage.set_trial_user_attr(trial_id, name, value)
 
 
 def owner_stamp() -> dict[str, Any]:
@@ -184,7 +273,9 @@ def is_stale(trial: FrozenTrial, now: float) -> bool:
     owner = trial.user_attrs.get("owner")
     if not isinstance(owner, dict) or owner.get("host") != socket.gethostname():
         started = trial.datetime_start
-        return started is None or now - started.timestamp() > STALE_SECONDS
+        seen = [started.timestamp()] if started else [0.0]
+        seen.append(float(trial.user_attrs.get("beat", 0.0)))
+        return now - max(seen) > STALE_SECONDS
     try:
         return bool(psutil.Process(owner["pid"]).create_time() != owner["born"])
     except psutil.NoSuchProcess:

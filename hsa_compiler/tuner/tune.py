@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -161,7 +161,15 @@ def tune(
     watch.update(search, "inputs")
     try:
         info: BenchInfo = worker.setup(BenchTask(plan.task, effort), effort.setup_timeout)
-        _search(plan, search, worker, effort, deadline, watch, pool)
+        now = time.monotonic()
+        until = now + (deadline - now) * effort.search_share
+
+        def goes_on() -> bool:
+            untried = any(not search.was_tried(schedule) for schedule in plan.defaults)
+            return untried or time.monotonic() < until
+
+        explore(plan, search, worker, effort, goes_on, watch, pool)
+        search.close()
         missing = _missing_default(plan, search)
         if missing:
             return _result(plan, search, start, outcome="failed", message=missing)
@@ -173,21 +181,19 @@ def tune(
     return _ship(plan, search, start, info, names, times)
 
 
-def _search(
+def explore(
     plan: Plan,
     search: Search,
     worker: Worker,
     effort: Effort,
-    deadline: float,
+    goes_on: Callable[[], bool],
     watch: Watch,
     pool: CompilePool | None,
 ) -> None:
-    now = time.monotonic()
-    until = now + (deadline - now) * effort.search_share
+    """Evaluate candidates, one after the other, until there are none or `goes_on` says no. The
+    worker is set up for the plan's task."""
     compiled: dict[Schedule, CandidateFailed | None] = {}
-    while time.monotonic() < until or any(
-        not search.was_tried(schedule) for schedule in plan.defaults
-    ):
+    while goes_on():
         if pool is not None and not compiled:
             watch.update(search, "compile")
             compiled = _compile(plan, search, effort, pool)

@@ -19,7 +19,7 @@ from hsa_compiler.configs import ConfigStore, load_config
 from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules.hardware import host_cpu
 from hsa_compiler.schedules.problem import Target
-from hsa_compiler.tuner import session
+from hsa_compiler.tuner import session, setting
 from hsa_compiler.tuner.effort import EFFORTS, Effort
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
@@ -32,7 +32,7 @@ from tests.tuner.fakes import SHAPE, InProcessWorker, SilentView, request
 @pytest.fixture(autouse=True)
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(session, "Worker", InProcessWorker)
+    monkeypatch.setattr(setting, "Worker", InProcessWorker)
 
 
 def plan() -> Plan:
@@ -128,7 +128,7 @@ def test_inputs_that_cannot_be_made_and_a_race_that_crashes(
     assert result.outcome == "failed"
     assert "these inputs cannot be made" in result.message
     deeds(monkeypatch, race="exit")
-    monkeypatch.setattr(session, "Worker", Worker)
+    monkeypatch.setattr(setting, "Worker", Worker)
     result = tuned(tmp_path)
     assert result.outcome == "failed"
     assert "exit code 4" in result.message

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from hsa_compiler.cli.main import main
-from hsa_compiler.tuner import session, ui
+from hsa_compiler.tuner import session, setting, ui
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.session import Outcome
 from hsa_compiler.tuner.ui import (
@@ -28,7 +28,7 @@ SHAPE = "L=64,Hq=4,H=2,D=16,S=16,K=4"
 @pytest.fixture(autouse=True)
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(session, "Worker", InProcessWorker)
+    monkeypatch.setattr(setting, "Worker", InProcessWorker)
     monkeypatch.setenv("COLUMNS", "200")
 
 

@@ -1,0 +1,132 @@
+"""What every process of a run has: its device, plans, storage, worker and compiling processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+import torch
+from optuna.storages import BaseStorage
+
+from hsa_compiler.cache import KernelCache
+from hsa_compiler.folders import cache_folder, require_writable
+from hsa_compiler.runtime.dispatch import resolve_backend
+from hsa_compiler.schedules.hardware import Hardware, detect
+from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+from hsa_compiler.tuner.compile_pool import CompilePool
+from hsa_compiler.tuner.effort import Effort, effort
+from hsa_compiler.tuner.results import KernelResult
+from hsa_compiler.tuner.search import Search
+from hsa_compiler.tuner.storage import open_storage
+from hsa_compiler.tuner.tune import Plan
+from hsa_compiler.tuner.worker import Worker
+from hsa_compiler.tuner.workload import Task
+
+if TYPE_CHECKING:
+    from hsa_compiler.tuner.session import Request, View
+
+KERNEL_BENCH = "hsa_compiler.tuner.kernel_bench:KernelBench"
+
+
+@dataclass
+class Setting:
+    """What every process of a run has."""
+
+    request: Request
+    view: View
+    limits: Effort
+    backend: str
+    hardware: Hardware
+    storage_spec: str
+    storage: BaseStorage
+    plans: list[Plan]
+    refused: list[KernelResult]
+    worker: Worker
+    pool: CompilePool
+    searching: Search | None = None
+
+    @property
+    def compiler(self) -> CompilePool | None:
+        """The pool where there is something to compile."""
+        return self.pool if self.request.bench == KERNEL_BENCH else None
+
+    def search(self, plan: Plan, study: optuna.Study, needed: Collection[Schedule]) -> Search:
+        """The search of one kernel; the candidate in flight is kept alive while a worker works."""
+        self.searching = Search(
+            plan.space,
+            study,
+            starts=plan.starts,
+            needed=needed,
+            trials=self.limits.trials,
+            sampler=self.request.sampler,
+            seed=self.request.seed,
+            rank=plan.rank,
+        )
+        return self.searching
+
+    def tick(self) -> None:
+        """Called a few times a second while the worker is busy."""
+        self.view.tick()
+        if self.searching is not None:
+            self.searching.beat()
+
+
+@contextmanager
+def open_setting(request: Request, view: View, out: Path | None = None) -> Iterator[Setting]:
+    """Look at everything that can be wrong before anything is launched or written."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    limits = effort(request.effort)
+    backend = resolve_backend("auto", torch.device(request.device))
+    hardware = detect(request.device)
+    studies = cache_folder() / "studies"
+    for folder in [] if out is None else [out, out / hardware.slug]:
+        if folder == out or folder.exists():
+            require_writable("--out", folder, "give another folder")
+    for folder in (studies, KernelCache().folder):
+        require_writable("the cache folder", folder, "set XDG_CACHE_HOME to one that can")
+    storage_spec = request.storage or str(studies / f"{hardware.slug}.journal")
+    storage = open_storage(storage_spec)
+    plans, refused = _plans(request.tasks(), backend, hardware)
+    log = studies / f"{hardware.slug}-worker-{os.getpid()}.log"
+
+    def tick() -> None:
+        at.tick()
+
+    with (
+        Worker(request.bench, log, limits.setup_timeout, tick) as worker,
+        CompilePool(request.compile_workers, view.tick) as pool,
+    ):
+        at = Setting(
+            request,
+            view,
+            limits,
+            backend,
+            hardware,
+            storage_spec,
+            storage,
+            plans,
+            refused,
+            worker,
+            pool,
+        )
+        yield at
+
+
+def _plans(
+    tasks: Sequence[Task], backend: str, hardware: Hardware
+) -> tuple[list[Plan], list[KernelResult]]:
+    """Plans, the smallest space first, and the results of tasks that have no legal schedule."""
+    plans, results = [], []
+    for task in tasks:
+        try:
+            plans.append(Plan.of(task, backend, hardware))
+        except IllegalSchedule as error:
+            message = f"no schedule fits this device: {error}"
+            name = task.shape.name
+            results.append(KernelResult(task.kernel, name, task.locality, "failed", message))
+    return sorted(plans, key=lambda plan: len(plan.order)), results
