@@ -55,7 +55,7 @@ class StepFailed(HSAError):
 class Turn:
     """What one process measured: milliseconds of each step and of each round of attention calls,
     and the memory at the peak of a step beyond what the process held before its first one: AdamW's
-    states and a copy of the attention's inputs are in it."""
+    states are in it."""
 
     step_ms: tuple[float, ...]
     attention_ms: tuple[float, ...]
@@ -166,18 +166,21 @@ def _turn(model: HSAConfig, length: int, who: str, seconds: float) -> Turn:
     before = _resident_bytes("VmRSS")
     step = functools.partial(run.step, length)
     note = ""
-    recorder.on = True
     if who == chunk_major.NAME:
         # The peer's own sizes, chosen on the model's own tensors.
+        recorder.on = True
         with torch.no_grad():
             run.model(torch.zeros(1, length, dtype=torch.long))
+        recorder.on = False
         recorder.attention, note = chunk_major.for_model(*recorder.calls[0])
         recorder.calls.clear()
     step()
-    recorder.on = False
     _forget_peak()
     times = _timed(step, seconds)
     peak = _resident_bytes("VmHWM")
+    recorder.on = True
+    step()
+    recorder.on = False
     return Turn(
         step_ms=times,
         attention_ms=_timed(lambda: _forward_and_backward(recorder), seconds),

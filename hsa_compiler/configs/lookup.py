@@ -137,6 +137,21 @@ class ConfigStore:
         """Take over what another process chose from the same folders."""
         self._choices.update(choices)
 
+    def winners(
+        self, problem: Problem, sizes: Mapping[str, int], backend: str
+    ) -> Iterator[Schedule]:
+        """The tuned schedules of the nearest classes on any device, the nearest first, each once:
+        where a search may begin. They need not be legal here."""
+        wanted = ShapeClass.of(problem, sizes, backend)
+        paths = [path for path in self.files() if path.stem == problem.kind]
+        seen = set()
+        for found in self._ranked(paths, wanted, math.inf, None):
+            schedule = space.adapted(problem, found.entry.as_schedule())
+            schedule = space.normal(problem, backend, schedule)
+            if schedule not in seen:
+                seen.add(schedule)
+                yield schedule
+
     def entries(self) -> Iterator[tuple[Path, Entry]]:
         """Every readable entry of every folder, with its file."""
         for path in self.files():

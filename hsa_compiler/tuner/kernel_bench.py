@@ -24,7 +24,16 @@ from hsa_compiler.tuner.correctness import (
     poisoned_outputs,
 )
 from hsa_compiler.tuner.effort import Effort
-from hsa_compiler.tuner.measure import Clock, CpuClock, CudaClock, Run, Timing, race, screen
+from hsa_compiler.tuner.measure import (
+    Clock,
+    CpuClock,
+    CudaClock,
+    Run,
+    Sentinel,
+    Timing,
+    race,
+    screen_steadily,
+)
 from hsa_compiler.tuner.workload import GateCase, Task, gate_cases, timing_values
 
 Compile = Callable[[Problem, Schedule, Target], CompiledKernel]
@@ -87,6 +96,7 @@ class KernelBench:
         self._clock: Clock = (
             CudaClock(self._device, task.warm_l2) if self._device.type == "cuda" else CpuClock()
         )
+        self._sentinel = Sentinel(_fixed_work(self._device), self._clock)
         indices = self._values.get("indices")
         union = 0.0 if indices is None else measured_union(indices)
         return BenchInfo(union, _measured_hardware(task.device))
@@ -96,7 +106,8 @@ class KernelBench:
     ) -> tuple[Timing, float]:
         """Compile, check and time a candidate; any exception means that it failed."""
         run, error = self._prepare(schedule, stage)
-        return screen(run, self._clock, self._effort, best_ms), error
+        timing = screen_steadily(run, self._clock, self._effort, best_ms, self._sentinel)
+        return timing, error
 
     def race(
         self, schedules: Mapping[str, Schedule], rounds: int, seconds: float, seed: int
@@ -130,6 +141,19 @@ class KernelBench:
     def _finish(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+
+
+def _fixed_work(device: torch.device) -> Run:
+    """A product of some tens of microseconds on a GPU, of about a millisecond on a CPU."""
+    size = 2048 if device.type == "cuda" else 512
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    left, right = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(2))
+    out = torch.empty_like(left)
+
+    def run() -> None:
+        torch.mm(left, right, out=out)
+
+    return run
 
 
 @functools.cache

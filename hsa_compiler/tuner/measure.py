@@ -10,8 +10,9 @@ import itertools
 import random
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -22,6 +23,10 @@ Run = Callable[[], None]
 
 #: Shortest span a CPU sample may cover; quicker kernels are repeated inside one sample.
 MIN_CPU_SAMPLE_MS = 2.0
+
+#: Drift from which on a candidate is timed again, how often at most, and the readings of a sentinel
+#: whose median is what is usual.
+DISTURBED, TRIES, SENTINEL_MEMORY = 1.1, 3, 16
 
 #: A race never ends before this many rounds, however long they take, ...
 MIN_ROUNDS = 8
@@ -104,13 +109,15 @@ class CudaClock:
 class Timing:
     """What screening says of one candidate.
 
-    `spread_ms` is the interquartile range; `aborted` says that it was cut short as hopeless.
+    `spread_ms` is the interquartile range; `aborted` says that it was cut short as hopeless;
+    `drift` how many times as long as usual a fixed call took right afterwards (`Sentinel`).
     """
 
     median_ms: float
     spread_ms: float
     samples: int
     aborted: bool = False
+    drift: float = 1.0
 
     @classmethod
     def of(cls, times: Sequence[float], aborted: bool = False) -> Timing:
@@ -139,6 +146,38 @@ def screen(run: Run, clock: Clock, effort: Effort, best_ms: float | None) -> Tim
     while len(times) < effort.samples and time.monotonic() - start < effort.sample_seconds:
         times += clock.samples([run] * min(ABORT_AFTER, effort.samples - len(times)))
     return Timing.of(times)
+
+
+class Sentinel:
+    """A fixed call that is timed beside candidates: where it takes longer than usual, clocks were
+    throttled or something else used the device, and what was timed meanwhile says little."""
+
+    def __init__(self, run: Run, clock: Clock) -> None:
+        self._run = run
+        self._clock = clock
+        clock.samples([run])
+        self._seen = deque([self._now()] * SENTINEL_MEMORY, maxlen=SENTINEL_MEMORY)
+
+    def _now(self) -> float:
+        return statistics.median(self._clock.samples([self._run] * ABORT_AFTER))
+
+    def drift(self) -> float:
+        """How many times as long as usual it takes now."""
+        now = self._now()
+        usual = statistics.median(self._seen)
+        self._seen.append(now)
+        return now / usual
+
+
+def screen_steadily(
+    run: Run, clock: Clock, effort: Effort, best_ms: float | None, sentinel: Sentinel
+) -> Timing:
+    """`screen`, and again where the machine was disturbed; of all tries the steadiest."""
+    tries: list[Timing] = []
+    while len(tries) < TRIES and (not tries or tries[-1].drift > DISTURBED):
+        timing = screen(run, clock, effort, best_ms)
+        tries.append(replace(timing, drift=sentinel.drift()))
+    return min(tries, key=lambda timing: timing.drift)
 
 
 def race(

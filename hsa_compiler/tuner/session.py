@@ -20,6 +20,7 @@ from hsa_compiler.schedules.schedule import KERNELS
 from hsa_compiler.tuner.effort import Effort, effort
 from hsa_compiler.tuner.export import default_folder, read_entry, write_entries
 from hsa_compiler.tuner.fleet import devices, helpers
+from hsa_compiler.tuner.recorded import ABOUT, about
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.setting import KERNEL_BENCH, Setting, open_setting
@@ -162,7 +163,8 @@ def run(request: Request, view: View) -> Outcome:
             opened = [
                 open_study(at.storage, plan.study_name(), request.resume) for plan in at.plans
             ]
-            for each in opened:
+            for plan, each in zip(at.plans, opened, strict=True):
+                each.study.set_user_attr(ABOUT, about(plan))
                 set_open(each.study, True)
             with helpers(request, view.note):
                 for number, (plan, study) in enumerate(zip(at.plans, opened, strict=True)):

@@ -10,6 +10,7 @@ several candidates, so its own figures would flatter the winner.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Protocol
 
 import torch
 
-from hsa_compiler.configs import versions
+from hsa_compiler.configs import default_store, versions
 from hsa_compiler.runtime.dispatch import target_of
 from hsa_compiler.schedules import space
 from hsa_compiler.schedules.cost_model import ranked
@@ -40,6 +41,8 @@ from hsa_compiler.tuner.workload import Task
 #: Candidates of the cost model that are tried before anything else: no two of a family, as long as
 #: there are families.
 BEST_OF_MODEL = 8
+#: Winners of other devices and neighbouring shapes that are tried after the model's first.
+TRANSFERRED = 4
 #: Knobs in which schedules of one family agree: they tile alike and differ in how a tile is run.
 FAMILY = ("order", "tokens", "parts", "combine", "top_k", "descriptors", "lanes")
 #: Candidates that are compiled side by side at most: later proposals learn from their times.
@@ -59,7 +62,8 @@ class Watch(Protocol):
 class Plan:
     """The search space of a task and its two defaults, worked out without running anything.
 
-    `order` is the cost model's ranking, fastest first.
+    `order` is the cost model's ranking, fastest first; `transferred` are winners of other devices
+    and of neighbouring shapes.
     """
 
     task: Task
@@ -68,6 +72,7 @@ class Plan:
     space: SearchSpace
     generic: Schedule
     order: tuple[Schedule, ...]
+    transferred: tuple[Schedule, ...] = ()
 
     @classmethod
     def of(cls, task: Task, backend: str, hardware: Hardware) -> Plan:
@@ -78,14 +83,10 @@ class Plan:
             prediction.schedule
             for prediction in ranked(task.problem, task.sizes, hardware, None, backend)
         )
-        return cls(
-            task,
-            backend,
-            hardware,
-            SearchSpace.of(task.problem, backend, default, hardware),
-            default,
-            order,
-        )
+        search_space = SearchSpace.of(task.problem, backend, default, hardware)
+        winners = default_store().winners(task.problem, task.sizes, backend)
+        transferred = itertools.islice(filter(search_space.is_legal, winners), TRANSFERRED)
+        return cls(task, backend, hardware, search_space, default, order, tuple(transferred))
 
     @property
     def target(self) -> Target:
@@ -104,7 +105,8 @@ class Plan:
 
     @property
     def starts(self) -> list[Schedule]:
-        """What is tried first: the defaults, and the model's best of the most promising families.
+        """What is tried first: the defaults, the model's best of the most promising families, and
+        what won elsewhere.
 
         Its best few overall are often one schedule with a warp or a stage more or less, which are
         all wrong together.
@@ -114,7 +116,8 @@ class Plan:
             firsts.setdefault(tuple(getattr(schedule, name) for name in FAMILY), schedule)
         apart = [*firsts.values()][:BEST_OF_MODEL]
         others = [schedule for schedule in self.order[:BEST_OF_MODEL] if schedule not in apart]
-        return [self.generic, *apart, *others[: BEST_OF_MODEL - len(apart)]]
+        model = [*apart, *others[: BEST_OF_MODEL - len(apart)]]
+        return [*dict.fromkeys([self.generic, *model[:1], *self.transferred, *model[1:]])]
 
     def rank(self, points: Sequence[Schedule]) -> list[Schedule]:
         """Points by the cost model's promise."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import platform
 import re
@@ -23,6 +24,7 @@ from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tile.ir import Kernel, TileProgram
 
 HEADER = Path(__file__).with_name("emulator.h")
+COMPILE = ("g++", "-O1", "-std=c++17", "-w", "-fPIC")
 _KERNEL = re.compile(
     r'extern "C" __global__ void __launch_bounds__\((\d+)\) (\w+)_kernel\(([^)]*)\) \{'
 )
@@ -71,7 +73,7 @@ def load(
     if not source.is_file():
         source.write_text(translate(build.cuda_source(text, target)))
     if not library.is_file():
-        command = ["g++", "-O1", "-std=c++17", "-w", "-shared", "-fPIC", f"-I{HEADER.parent}"]
+        command = [*COMPILE, "-shared", f"-I{_precompiled(folder)}", f"-I{HEADER.parent}"]
         subprocess.run([*command, "-o", str(library), str(source)], check=True)
     loaded = ctypes.CDLL(str(library))
     signatures = {name: names for _, name, names in _signatures(source.read_text())}
@@ -79,6 +81,14 @@ def load(
         EmulatedLaunch(getattr(loaded, f"run_{k.name}"), k, signatures[k.name])
         for k in program.kernels
     )
+
+
+@functools.cache
+def _precompiled(folder: Path) -> Path:
+    """A folder with the compiled header, which takes longer than most kernels."""
+    made = folder / f"{HEADER.name}.gch"
+    subprocess.run([*COMPILE, "-x", "c++-header", str(HEADER), "-o", str(made)], check=True)
+    return folder
 
 
 def translate(cuda: str) -> str:

@@ -12,7 +12,16 @@ import pytest
 import torch
 
 from hsa_compiler.tuner.effort import EFFORTS
-from hsa_compiler.tuner.measure import MIN_ROUNDS, CpuClock, CudaClock, Timing, race, screen
+from hsa_compiler.tuner.measure import (
+    MIN_ROUNDS,
+    CpuClock,
+    CudaClock,
+    Sentinel,
+    Timing,
+    race,
+    screen,
+    screen_steadily,
+)
 from hsa_compiler.tuner.verdict import Gain, decide, fastest, paired_gain
 
 QUICK = EFFORTS["quick"]
@@ -52,6 +61,44 @@ def test_screening_aborts_hopeless_candidates_after_five() -> None:
     assert timing.aborted
     assert timing.samples == 5
     assert len(clock.calls) == 6
+
+
+class DisturbedClock(ScriptedClock):
+    """Slow by `factor` in its calls number `first` up to `last`."""
+
+    def __init__(self, first: int, last: int, factor: float = 2.0) -> None:
+        super().__init__()
+        self.disturbed, self.factor = range(first, last), factor
+
+    def samples(self, runs: Sequence[Callable[[], object]]) -> list[float]:
+        start = len(self.calls)
+        times = super().samples(runs)
+        return [x * self.factor if start + n in self.disturbed else x for n, x in enumerate(times)]
+
+
+def screened(clock: ScriptedClock) -> Timing:
+    sentinel = Sentinel(takes(1.0), clock)
+    return screen_steadily(takes(2.0), clock, QUICK, None, sentinel)
+
+
+def test_a_candidate_that_was_disturbed_is_timed_again() -> None:
+    beats, each = 1 + 5, 1 + QUICK.samples + 5  # calls of the sentinel before, and of one try
+    assert screened(ScriptedClock()) == Timing(2.0, 0.0, QUICK.samples)
+    clock = DisturbedClock(beats, beats + each)
+    assert screened(clock) == Timing(2.0, 0.0, QUICK.samples)
+    assert len(clock.calls) == beats + 2 * each
+
+
+def test_a_machine_that_stays_disturbed_is_recorded() -> None:
+    clock = DisturbedClock(6, 1000)
+    timing = screened(clock)
+    assert (timing.median_ms, timing.drift) == (4.0, 2.0)
+    assert len(clock.calls) == 6 + 3 * (1 + QUICK.samples + 5)
+
+
+def test_a_sentinel_follows_slow_changes() -> None:
+    sentinel = Sentinel(takes(1.0), ScriptedClock(drift=0.0005))
+    assert max(sentinel.drift() for _ in range(60)) < 1.1
 
 
 def test_cpu_clock_repeats_what_is_too_short_to_time() -> None:

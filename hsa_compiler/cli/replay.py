@@ -1,0 +1,84 @@
+"""The `replay` command: searches on a recorded space, without its device.
+
+hsa-compiler replay attend/nvidia_h200/a8 --save attend.json   # a study of this machine, into a file
+hsa-compiler replay attend.json --samplers tpe,random          # how many trials each of them needs
+hsa-compiler replay attend.json --transfer h100.json           # and with another device's best first
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hsa_compiler.cli.output import print_json, print_table
+
+#: How near to the best recorded time counts as found.
+WITHIN = (0.02, 0.05, 0.10)
+
+
+def replay(
+    which: Annotated[
+        str, typer.Argument(help="A file that --save wrote, or a unique part of a study's name.")
+    ],
+    samplers: Annotated[str, typer.Option(help="Samplers, separated by commas.")] = "tpe,random",
+    seeds: Annotated[int, typer.Option(help="Searches of each.", min=1)] = 20,
+    trials: Annotated[int, typer.Option(help="Trials of a search at most.", min=1)] = 200,
+    transfer: Annotated[
+        list[Path] | None,
+        typer.Option(help="Recorded spaces of other devices or shapes, whose best come first."),
+    ] = None,
+    first: Annotated[int, typer.Option(help="How many of each of those.", min=1)] = 3,
+    storage: Annotated[
+        str | None, typer.Option(help="Where studies are; by default this machine's journal.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the recorded space to a file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Compare searches on a recorded space: trials until they are near the best known schedule."""
+    from hsa_compiler.runtime.validate import one_of
+    from hsa_compiler.tuner.recorded import RecordedSpace, trials_to
+    from hsa_compiler.tuner.recorded import replay as run
+    from hsa_compiler.tuner.samplers import SAMPLERS
+
+    names = [name.strip() for name in samplers.split(",") if name.strip()]
+    for name in names:
+        one_of("--samplers", name, tuple(SAMPLERS))
+    if Path(which).is_file():
+        recorded = RecordedSpace.read(Path(which))
+    else:
+        recorded = RecordedSpace.of(_study(which, storage))
+    seeding = [schedule for path in transfer or () for schedule in _best(path, recorded, first)]
+    if save is not None:
+        recorded.write(save)
+    rows = []
+    for name in names:
+        for label, before in ((name, ()), *([(f"{name}, transferred", seeding)] * bool(seeding))):
+            curves = [run(recorded, name, seed, trials, before) for seed in range(seeds)]
+            found = {f"within {x:.0%}": _number(trials_to(curves, x)) for x in WITHIN}
+            end = sorted(curve[-1] for curve in curves)[len(curves) // 2]
+            rows.append({"search": label, **found, f"best after {trials}": round(end, 4)})
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        f"{recorded.kernel} {recorded.about['shape']['name']} on "
+        f"{recorded.about['hardware']['name']}, {len(recorded.times)} schedules: median trials of "
+        f"{seeds} searches",
+        rows,
+        as_json,
+    )
+
+
+def _number(trials: float) -> float | str:
+    return "never" if math.isinf(trials) else trials
+
+
+def _best(path, recorded, count):  # type: ignore[no-untyped-def]
+    raise NotImplementedError
+
+
+def _study(which, storage):  # type: ignore[no-untyped-def]
+    raise NotImplementedError

@@ -1,0 +1,237 @@
+"""Recorded spaces: what a study measured, as one small JSON file from which a search is replayed
+without the device.
+
+    {"schema_version", "kernel", "backend", "shape", "locality", "hardware", "versions", "starts",
+     "knobs": [name, ...], "points": [[value, ..., milliseconds, spread, samples, error], ...],
+     "failures": [[value, ..., kind], ...]}
+
+A replay knows the recorded points alone: those are its space, and a point next to one that was
+never measured is not a neighbour.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from hsa_compiler.configs import versions
+from hsa_compiler.errors import ConfigError, InputError
+from hsa_compiler.schedules import kernel_knobs
+from hsa_compiler.schedules.moves import neighbours
+from hsa_compiler.schedules.problem import Problem
+from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+from hsa_compiler.schedules.space import normal
+from hsa_compiler.tuner.measure import Timing
+from hsa_compiler.tuner.search import Search
+from hsa_compiler.tuner.search_space import SearchSpace
+from hsa_compiler.tuner.shapes import Shape
+from hsa_compiler.tuner.tune import Plan
+from hsa_compiler.tuner.workload import Task
+
+SCHEMA_VERSION = 1
+#: The study's attribute that says what was tuned.
+ABOUT = "about"
+
+
+def about(plan: Plan) -> dict[str, Any]:
+    """What a study keeps of its plan, so that it can be understood without the device."""
+    task = plan.task
+    return {
+        "kernel": task.kernel,
+        "backend": plan.backend,
+        "shape": asdict(task.shape),
+        "locality": task.locality,
+        "hardware": asdict(plan.hardware),
+        "versions": versions().model_dump(mode="json"),
+        "starts": [
+            kernel_knobs.knob_values(task.kernel, plan.backend, schedule)
+            for schedule in plan.starts
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class RecordedSpace:
+    """The measured points of one kernel and shape on one device.
+
+    `times` has each schedule's screening and error, `failures` its kind of failure; `about` is what
+    `about` says, without the starts.
+    """
+
+    about: Mapping[str, Any]
+    starts: tuple[Schedule, ...]
+    times: Mapping[Schedule, tuple[Timing, float]]
+    failures: Mapping[Schedule, str]
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> RecordedSpace:
+        """Take a study's finished trials.
+
+        Raises InputError where there are none, or an older version made the study.
+        """
+        told = study.user_attrs.get(ABOUT)
+        if told is None:
+            raise InputError(f"study {study.study_name!r} does not say what it tuned: tune anew")
+        facts = dict(told)
+        starts = tuple(Schedule.from_json(knobs) for knobs in facts.pop("starts"))
+        problem = _problem(facts)
+        axes = SearchSpace.of(problem, facts["backend"], starts[0], None)
+        times: dict[Schedule, tuple[Timing, float]] = {}
+        failures: dict[Schedule, str] = {}
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state is TrialState.COMPLETE:
+                outcome = dict(trial.user_attrs["outcome"])
+                error = float(outcome.pop("error"))
+                times[axes.decode(trial.params)] = Timing(**outcome), error
+            elif "failure" in trial.user_attrs:
+                failures[axes.decode(trial.params)] = str(trial.user_attrs["failure"])
+        if not times:
+            raise InputError(f"study {study.study_name!r} has no measured schedule yet")
+        return cls(facts, starts, times, failures)
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's kind."""
+        return str(self.about["kernel"])
+
+    @property
+    def best_ms(self) -> float:
+        """The shortest median."""
+        return min(timing.median_ms for timing, _ in self.times.values())
+
+    def best(self, count: int) -> list[Schedule]:
+        """The fastest schedules, the fastest first."""
+        return sorted(self.times, key=lambda schedule: self.times[schedule][0].median_ms)[:count]
+
+    def space(self) -> SearchSpace:
+        """The recorded points as a search space."""
+        problem, backend = _problem(self.about), str(self.about["backend"])
+        known = (*self.times, *self.failures)
+
+        def stands_for(schedule: Schedule) -> Schedule:
+            return normal(problem, backend, schedule)
+
+        def moves(schedule: Schedule) -> tuple[Schedule, ...]:
+            near = neighbours(problem.kind, backend, schedule)
+            return tuple(dict.fromkeys(stands_for(point) for point in near))
+
+        return SearchSpace(
+            kernel_knobs.knobs(problem.kind, backend),
+            self.starts[0],
+            lambda: known,
+            set(known).__contains__,
+            moves,
+            stands_for,
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the file in one step. Raises InputError where it cannot be written."""
+        names = kernel_knobs.KNOBS[self.kernel].names(str(self.about["backend"]))
+
+        def values(schedule: Schedule) -> list[Any]:
+            return [getattr(schedule, name) for name in names]
+
+        data = {
+            "schema_version": SCHEMA_VERSION,
+            **self.about,
+            "knobs": names,
+            "starts": [values(schedule) for schedule in self.starts],
+            "points": [
+                [*values(s), *(float(f"{x:.6g}") for x in (t.median_ms, t.spread_ms)), t.samples,
+                 float(f"{error:.3g}")]
+                for s, (t, error) in self.times.items()
+            ],
+            "failures": [[*values(s), kind] for s, kind in self.failures.items()],
+        }  # fmt: skip
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_text(json.dumps(data, separators=(",", ":")) + "\n", encoding="utf-8")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    @classmethod
+    def read(cls, path: Path) -> RecordedSpace:
+        """Read the file. Raises ConfigError for anything that this version did not write."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            version = data.pop("schema_version")
+            if version != SCHEMA_VERSION:
+                raise ConfigError(
+                    f"{path}: schema_version {version!r}, this version reads {SCHEMA_VERSION}"
+                )
+            names, starts = data.pop("knobs"), data.pop("starts")
+            points, failures = data.pop("points"), data.pop("failures")
+
+            def schedule(values: Sequence[Any]) -> Schedule:
+                return Schedule.from_json(dict(zip(names, values, strict=True)))
+
+            found = cls(
+                data,
+                tuple(schedule(values) for values in starts),
+                {schedule(v[:-4]): (Timing(float(v[-4]), float(v[-3]), int(v[-2])), float(v[-1]))
+                 for v in points},
+                {schedule(v[:-1]): str(v[-1]) for v in failures},
+            )  # fmt: skip
+            _problem(data)
+            if not found.times or not found.starts:
+                raise ConfigError(f"{path}: has no points")
+            return found
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+        except (ValueError, TypeError, KeyError, AttributeError, IllegalSchedule) as error:
+            raise ConfigError(f"{path}: not a recorded space: {error}") from error
+
+
+def _problem(told: Mapping[str, Any]) -> Problem:
+    return Task(told["kernel"], Shape(**told["shape"]), "cpu").problem
+
+
+def replay(
+    recorded: RecordedSpace,
+    sampler: str,
+    seed: int,
+    trials: int,
+    first: Sequence[Schedule] = (),
+) -> list[float]:
+    """The best time after each trial over the best recorded one, 1.0 at the best.
+
+    The search starts as it would on the device, after the schedules of `first`.
+    """
+    search = Search(
+        recorded.space(),
+        optuna.create_study(),
+        starts=[*first, *recorded.starts],
+        trials=trials,
+        sampler=sampler,
+        seed=seed,
+    )
+    best, curve = math.inf, []
+    while (candidate := search.next()) is not None:
+        outcome = recorded.times.get(candidate.schedule)
+        if outcome is None:
+            search.fail(candidate, recorded.failures[candidate.schedule], "")
+        else:
+            search.succeed(candidate, *outcome)
+            best = min(best, outcome[0].median_ms / recorded.best_ms)
+        curve.append(best)
+    return curve
+
+
+def trials_to(curves: Sequence[Sequence[float]], within: float) -> float:
+    """The median number of trials after which a search is within a share of the best; a curve that
+    never gets there counts as infinite."""
+    reached = [
+        next((at for at, best in enumerate(curve, 1) if best <= 1 + within), math.inf)
+        for curve in curves
+    ]
+    return statistics.median(reached)

@@ -1,0 +1,121 @@
+"""Recorded spaces: the file, what a study leaves of them, and searches replayed on them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+
+from hsa_compiler.errors import ConfigError, InputError
+from hsa_compiler.schedules.hardware import host_cpu
+from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.tuner import recorded, setting
+from hsa_compiler.tuner.measure import Timing
+from hsa_compiler.tuner.recorded import RecordedSpace, replay, trials_to
+from hsa_compiler.tuner.search import ENUMERATE_BELOW
+from hsa_compiler.tuner.session import run
+from hsa_compiler.tuner.storage import open_storage
+from hsa_compiler.tuner.tune import Plan
+from hsa_compiler.tuner.workload import Task
+from tests.tuner.fakes import SHAPE, InProcessWorker, SilentView, request
+from tests.tuner.test_fleet import only_study
+
+
+def milliseconds(schedule: Schedule) -> float:
+    """A smooth synthetic time over the knobs of `retrieve`, least at 32 tokens and blocks of 64."""
+    time_ms = 1.0
+    for value, best in ((schedule.tokens, 32), (schedule.chunk_block, 64), (schedule.unroll, 4)):
+        time_ms *= 1 + 0.2 * abs(math.log2(value / best))
+    return time_ms * (1.3 if schedule.lanes == "cols" else 1.0) * (1 + 0.01 * schedule.fan)
+
+
+@pytest.fixture(scope="module")
+def whole() -> RecordedSpace:
+    plan = Plan.of(Task("retrieve", SHAPE, "cpu"), "tvm", host_cpu())
+    facts = recorded.about(plan)
+    starts = tuple(Schedule.from_json(knobs) for knobs in facts.pop("starts"))
+    points = plan.space.points
+    return RecordedSpace(
+        facts,
+        starts,
+        {s: (Timing(milliseconds(s), 0.01, 20), 1e-7) for s in points[:-2]},
+        dict.fromkeys(points[-2:], "wrong_result"),
+    )
+
+
+def test_the_file_gives_back_the_space(tmp_path: Path, whole: RecordedSpace) -> None:
+    path = tmp_path / "space.json"
+    whole.write(path)
+    again = RecordedSpace.read(path)
+    assert (again.about, again.starts) == (whole.about, whole.starts)
+    assert again.failures == whole.failures
+    assert list(again.times) == list(whole.times)
+    assert again.best_ms == pytest.approx(whole.best_ms, rel=1e-5)
+    assert [again.times[s][0].samples for s in again.best(3)] == [20, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"schema_version": 9}, "schema_version 9, this version reads 1"),
+        ({"points": []}, "has no points"),
+        ({"points": [[1, 2]]}, "not a recorded space"),
+        ({"knobs": ["warp"]}, "not a recorded space"),
+        ({"shape": {"name": "x"}}, "not a recorded space"),
+        ({"kernel": "attention"}, "not a recorded space"),
+    ],
+)
+def test_other_files_are_refused(
+    tmp_path: Path, whole: RecordedSpace, changes: dict[str, object], reason: str
+) -> None:
+    path = tmp_path / "space.json"
+    whole.write(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ConfigError, match=reason):
+        RecordedSpace.read(path)
+    path.write_text("[]")
+    with pytest.raises(ConfigError, match="not a recorded space"):
+        RecordedSpace.read(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        RecordedSpace.read(tmp_path / "none")
+    with pytest.raises(InputError, match="cannot be written"):
+        whole.write(tmp_path / "no" / "space.json")
+
+
+def test_a_guided_search_needs_fewer_trials_than_chance(whole: RecordedSpace) -> None:
+    assert len(whole.times) > ENUMERATE_BELOW
+    needed = {
+        sampler: trials_to([replay(whole, sampler, seed, 150) for seed in range(3)], 0.1)
+        for sampler in ("tpe", "random")
+    }
+    assert needed["tpe"] < needed["random"]
+    (first,) = whole.best(1)
+    assert trials_to([replay(whole, "random", 0, 3, [first])], 0.0) == 1
+
+
+def test_a_curve_falls_and_ends_with_the_budget(whole: RecordedSpace) -> None:
+    curve = replay(whole, "random", 1, 40)
+    assert len(curve) == 40
+    assert curve == sorted(curve, reverse=True)
+    assert curve[-1] >= 1
+    assert trials_to([[3.0, 1.5, 1.04], [1.2, 1.2, 1.2]], 0.05) == math.inf
+    assert trials_to([[3.0, 1.5, 1.04]] * 2, 0.05) == 3
+
+
+def test_a_study_becomes_a_recorded_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(setting, "Worker", InProcessWorker)
+    deeds = {"plant": {"16": "wrong"}}
+    monkeypatch.setenv("FAKE_BENCH", json.dumps(deeds))
+    (result,) = run(request(tmp_path), SilentView()).results
+    study = only_study(str(tmp_path / "journal"))
+    space = RecordedSpace.of(study)
+    assert len(space.times) + len(space.failures) == result.trials
+    assert set(space.failures.values()) == {"wrong_result"}
+    assert len(replay(space, "tpe", 0, 500)) == result.trials
+    empty = open_storage(str(tmp_path / "other"))
+    with pytest.raises(InputError, match="does not say what it tuned"):
+        RecordedSpace.of(optuna.create_study(storage=empty))
