@@ -242,7 +242,7 @@ def ranked(
     first; ties by the literal default, then by name, so that the order is the same everywhere."""
     backend = backend or _backend(hardware)
     found = _predictions(problem, sizes, hardware, union, backend)
-    return tuple(sorted(found, key=_place(problem, backend)))
+    return tuple(sorted(found, key=place(problem, backend)))
 
 
 def best(
@@ -263,7 +263,7 @@ def best(
         raise IllegalSchedule("space", f"no schedule of {problem.kind} fits {hardware.name}")
     # Only those that tie need the rest of the order.
     least = min(p.seconds for p in found)
-    return min((p for p in found if p.seconds == least), key=_place(problem, backend))
+    return min((p for p in found if p.seconds == least), key=place(problem, backend))
 
 
 def _predictions(
@@ -297,17 +297,17 @@ def _backend(hardware: Hardware) -> str:
     return "triton" if hardware.kind == "cuda" else "tvm"
 
 
-def _place(problem: Problem, backend: str) -> Callable[[Prediction], tuple[float, int, str]]:
+def place(problem: Problem, backend: str) -> Callable[[Prediction], tuple[float, int, str]]:
     """What orders predictions: time, then knobs that differ from the literal default, then name."""
     default = vars(generic(problem.kind, backend))
 
-    def place(prediction: Prediction) -> tuple[float, int, str]:
+    def key(prediction: Prediction) -> tuple[float, int, str]:
         # Not by to_json, which copies: thousands are compared.
         knobs = vars(prediction.schedule).items()
         moves = sum(value != default[name] for name, value in knobs)
         return prediction.seconds, moves, str(prediction.schedule)
 
-    return place
+    return key
 
 
 def _recomputed(shape: KernelShape, schedule: Schedule) -> float:

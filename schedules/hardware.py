@@ -28,7 +28,8 @@ class Hardware:
     """One device.
 
     `arch` is ``"sm_90"`` style for GPUs and, for CPUs, instruction set and vector extension
-    (``"x86_64-avx512"``). Bytes are bytes, bandwidths bytes/s, rates FLOP/s.
+    (``"x86_64-avx512"``). Bytes are bytes, bandwidths bytes/s, rates FLOP/s of dense products. fp16
+    products run at the rate of bf16, and no kernel rounds fp32 operands to TF32.
     """
 
     name: str
@@ -96,19 +97,31 @@ def _gpu(
 
 #: Rows by slug. Columns: name, arch, SMs, shared memory per block and per SM (KiB), threads per
 #: SM, L2 (MiB), memory (GB), DRAM and L2 bandwidth (GB/s), bf16 and fp32 TFLOP/s.
+#: Sources: NVIDIA's data sheets of the A100, L40S, H100, H200 and HGX B200, the Ada white paper for
+#: the RTX 4090 (sparse figures halved); shared memory and threads from the CUDA C++ Programming
+#: Guide, "Technical Specifications per Compute Capability"; L2 of the H200 as its driver reports
+#: it, that of the B200 as Chips and Cheese measured it.
 ROWS: dict[str, Hardware] = {
     row.slug: row
     for row in (
-        _gpu(
-            "NVIDIA A100-SXM4-80GB",
-            "sm_80",
-            108,
-            (163, 164),
-            2048,
-            40,
-            80,
-            (2039, 5700),
-            (312, 19.5),
+        *(
+            _gpu(
+                name,
+                "sm_80",
+                108,
+                (163, 164),
+                2048,
+                40,
+                memory_gb,
+                (bandwidth, 5700),
+                (312, 19.5),
+            )
+            for name, memory_gb, bandwidth in (
+                ("NVIDIA A100-SXM4-80GB", 80, 2039),
+                ("NVIDIA A100-SXM4-40GB", 40, 1555),
+                ("NVIDIA A100 80GB PCIe", 80, 1935),
+                ("NVIDIA A100-PCIE-40GB", 40, 1555),
+            )
         ),
         _gpu(
             "NVIDIA GeForce RTX 4090",
@@ -134,7 +147,7 @@ ROWS: dict[str, Hardware] = {
             (3350, 8600),
             (989, 66.9),
         ),
-        _gpu("NVIDIA H200", "sm_90", 132, (227, 228), 2048, 50, 141, (4800, 8600), (989, 66.9)),
+        _gpu("NVIDIA H200", "sm_90", 132, (227, 228), 2048, 60, 141, (4800, 8600), (989, 66.9)),
         _gpu("NVIDIA B200", "sm_100", 148, (227, 228), 2048, 126, 180, (8000, 12000), (2250, 75)),
     )
 }
@@ -151,8 +164,8 @@ BY_ARCH: dict[str, str] = {
 def of_arch(arch: str) -> Hardware:
     """The row that stands for a GPU architecture.
 
-    An architecture without a row takes the newest one that is not newer than it, since a kernel
-    that fits there fits here too.
+    An architecture without a row takes the newest one that is not newer than it, which is where
+    `detect` puts the figures that the driver reports.
 
     Raises:
         KeyError: for an architecture older than every row.

@@ -114,15 +114,25 @@ def registers(schedule: Schedule, held: Footprint) -> int:
     return REGISTERS_AROUND + math.ceil(held.live / (WARP * schedule.warps))
 
 
+def allotted_registers(schedule: Schedule, held: Footprint) -> int:
+    """Registers of a GPU thread, within its limit."""
+    return min(schedule.registers or MAX_REGISTERS, registers(schedule, held))
+
+
 def resident_programs(schedule: Schedule, held: Footprint, hardware: Hardware) -> int:
     """Programs that fit a multiprocessor at once, by shared memory, registers and threads."""
-    threads = WARP * schedule.warps
-    limit = schedule.registers or MAX_REGISTERS
+    each = allotted_registers(schedule, held)
+    return programs_that_fit(hardware, WARP * schedule.warps, each, held.shared_bytes)
+
+
+def programs_that_fit(hardware: Hardware, threads: int, registers: int, shared_bytes: int) -> int:
+    """How many programs of `threads` threads, with so many registers each, a multiprocessor holds
+    at once; 1 at least."""
     return max(
         1,
         min(
-            hardware.shared_per_unit // max(held.shared_bytes, 1024),
-            hardware.registers_per_unit // (min(limit, registers(schedule, held)) * threads),
+            hardware.shared_per_unit // max(shared_bytes, 1024),
+            hardware.registers_per_unit // (registers * threads),
             hardware.threads_per_unit // threads,
             32,
         ),

@@ -195,16 +195,23 @@ def _axes_of(problem: Problem, backend: str, base: Schedule) -> dict[str, list[A
     return axes
 
 
-def feasible(
+def judged(
     problem: Problem, backend: str, hardware: Hardware | None = None
-) -> tuple[Schedule, ...]:
-    """All legal schedules of a problem in a fixed order, each kernel once."""
-    found = []
+) -> Iterator[tuple[Schedule, IllegalSchedule | None]]:
+    """Every one of `candidates`, with the reason why it is refused, or None."""
     for schedule in candidates(problem, backend):
         try:
             check_together(problem.kind, schedule)
             check_resources(problem, schedule, backend, hardware)
-        except IllegalSchedule:
-            continue
-        found.append(schedule)
-    return tuple(found)
+        except IllegalSchedule as error:
+            yield schedule, error
+        else:
+            yield schedule, None
+
+
+def feasible(
+    problem: Problem, backend: str, hardware: Hardware | None = None
+) -> tuple[Schedule, ...]:
+    """All legal schedules of a problem in a fixed order, each kernel once."""
+    found = judged(problem, backend, hardware)
+    return tuple(schedule for schedule, error in found if error is None)

@@ -88,7 +88,7 @@ def autotune(
     from hsa_compiler.tuner.fleet import contribute as add_trials
     from hsa_compiler.tuner.samplers import SAMPLERS
     from hsa_compiler.tuner.session import Request, run
-    from hsa_compiler.tuner.shapes import parse_shapes
+    from hsa_compiler.tuner.shapes import parse_kernels, parse_shapes
     from hsa_compiler.tuner.ui import Progress, make_console, print_outcome
 
     one_of("--l2", l2, ("cold", "warm"))
@@ -103,13 +103,10 @@ def autotune(
         )
     where = pick_device(device)
     budget = find_effort(effort)
-    names = tuple(name.strip() for name in kernels.split(",") if name.strip())
-    if kernels and not names:
-        raise InputError(f"--kernels {kernels!r} names none: leave it out to tune them all")
     request = Request(
         device=where,
         shapes=tuple(parse_shapes(shapes or [], where.partition(":")[0], budget.default_shapes)),
-        kernels=names or None,
+        kernels=parse_kernels(kernels),
         effort=effort,
         locality=locality,
         storage=storage,

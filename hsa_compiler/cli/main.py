@@ -62,6 +62,12 @@ COMMANDS = (
         "Compile the kernels ahead of time into a folder that runs without this package.",
     ),
     Command(
+        "plan",
+        "hsa_compiler.cli.plan",
+        "plan",
+        "Rank schedules for a device that need not be here, by the cost model.",
+    ),
+    Command(
         "doctor",
         "hsa_compiler.cli.doctor",
         "doctor",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from hsa_compiler.tile.ir import Descriptor, Kernel, Size, TileProgram
 
 #: Kinds of parameters as PTX declares them.
 _PTX_TYPES = {"pointer": "u64", "scratch": "u64", "i64": "u64", "i32": "u32", "tensor_map": "b8"}
+_TOOL_SECONDS = 60
 _PARAMETER = re.compile(r"\.param\s+(?:\.align\s+\d+\s+)?\.(\w+)")
 
 
@@ -35,6 +38,27 @@ class Binary:
     threads: int
     shared_bytes: int
     overlapped: bool
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a binary takes: registers and bytes of stack (spilled registers, local arrays) of a
+    thread, threads and bytes of shared memory of a program."""
+
+    name: str
+    registers: int
+    stack_bytes: int
+    threads: int
+    shared_bytes: int
+
+
+def require_compiler() -> None:
+    """Raises `BackendError` where Triton is missing, or interprets in this process."""
+    if triton_build.interpreting():
+        raise BackendError(
+            "compiling ahead of time needs Triton's compiler, and TRITON_INTERPRET is set: unset "
+            "it and run again"
+        )
 
 
 def compile_binaries(
@@ -57,10 +81,7 @@ def compile_binaries(
         BackendError: Triton is missing, interprets, or gives a kernel that this module does not
             know how to launch.
     """
-    if triton_build.interpreting():
-        raise BackendError(
-            "export needs Triton's compiler, and TRITON_INTERPRET is set: unset it and run again"
-        )
+    require_compiler()
     try:
         compiled = triton_build.compile_ahead(path, program, schedule, target)
     except (BackendError, IllegalSchedule):
@@ -71,6 +92,38 @@ def compile_binaries(
         raise BackendError(f"Triton could not build {path.name} for {target}: {error}") from error
     pairs = zip(program.kernels, compiled, strict=True)
     return tuple(_binary(kernel, found, counts, shared_limit) for kernel, found in pairs)
+
+
+def resources(binary: Binary) -> Resources:
+    """What the assembler gave a binary, read back by the `cuobjdump` that comes with Triton.
+
+    Raises:
+        BackendError: the tool is missing or does not understand the binary.
+    """
+    try:
+        tool = triton_build.import_triton().knobs.nvidia.cuobjdump.path
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"{binary.symbol}.cubin")
+            path.write_bytes(binary.cubin)
+            command = [tool, "-res-usage", str(path)]
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_TOOL_SECONDS, check=False
+            )
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        raise BackendError(f"cuobjdump could not read {binary.symbol}: {error}") from error
+    usage = rf"Function {re.escape(binary.symbol)}:\s+REG:(\d+) STACK:(\d+)"
+    found = re.search(usage, done.stdout)
+    if found is None:
+        raise BackendError(
+            f"cuobjdump names no registers of {binary.symbol}: {done.stderr or done.stdout}"
+        )
+    return Resources(
+        name=binary.symbol,
+        registers=int(found[1]),
+        stack_bytes=int(found[2]),
+        threads=binary.threads,
+        shared_bytes=binary.shared_bytes,
+    )
 
 
 def _binary(kernel: Kernel, compiled: Any, counts: Mapping[str, Size], shared_limit: int) -> Binary:

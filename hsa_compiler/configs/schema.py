@@ -41,7 +41,7 @@ class ScheduleTime(_Record):
     @field_validator("schedule")
     @classmethod
     def _known_knobs(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return _checked_schedule(value)
+        return checked_schedule(value)
 
 
 class Gain(_Record):
@@ -126,7 +126,7 @@ class Entry(_Record):
     @field_validator("schedule")
     @classmethod
     def _known_knobs(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return _checked_schedule(value)
+        return checked_schedule(value)
 
     def as_schedule(self) -> Schedule:
         """The tuned schedule as a value."""
@@ -163,7 +163,8 @@ class KernelConfig(_Record):
         return self
 
 
-def _checked_schedule(value: dict[str, Any]) -> dict[str, Any]:
+def checked_schedule(value: dict[str, Any]) -> dict[str, Any]:
+    """Knobs as they are; for a validator. Raises ValueError where they make no schedule."""
     try:
         Schedule.from_json(value)
     except IllegalSchedule as error:

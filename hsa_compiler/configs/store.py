@@ -9,16 +9,18 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hsa_compiler.configs.schema import SCHEMA_VERSION, DeviceRecord, Entry, KernelConfig
 from hsa_compiler.errors import ConfigError
 from hsa_compiler.folders import config_folder
 
 LOCK_SECONDS = 30.0
+
+Record = TypeVar("Record", bound=BaseModel)
 
 log = logging.getLogger("hsa_compiler.configs")
 
@@ -48,6 +50,19 @@ def load_config(path: Path) -> KernelConfig:
     Raises:
         ConfigError: naming the file and the field, for anything but a valid file of this schema.
     """
+    config = read_record(path, KernelConfig, SCHEMA_VERSION, "tune again")
+    if path.name != f"{config.kernel}.json":
+        raise ConfigError(f"{path}: kernel: {config.kernel!r} belongs in {config.kernel}.json")
+    return config
+
+
+def read_record(path: Path, model: type[Record], version: int, advice: str) -> Record:
+    """A JSON file with a ``schema_version`` as a typed record.
+
+    Raises:
+        ConfigError: naming the file and the field, for anything else, with `advice` on what to do
+            about another version.
+    """
     if path.exists() and not path.is_file():
         # Reading a pipe or a device would wait for ever.
         raise ConfigError(f"{path}: cannot be read: not a file")
@@ -59,19 +74,16 @@ def load_config(path: Path) -> KernelConfig:
         raise ConfigError(f"{path}: not JSON: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected an object, got {type(data).__name__}")
-    version = data.get("schema_version")
-    if version != SCHEMA_VERSION:
+    found = data.get("schema_version")
+    if found != version:
         raise ConfigError(
-            f"{path}: schema_version: this version reads {SCHEMA_VERSION}, the file has "
-            f"{version!r}; tune again, or use the release that wrote it"
+            f"{path}: schema_version: this version reads {version}, the file has "
+            f"{found!r}; {advice}, or use the release that wrote it"
         )
     try:
-        config = KernelConfig.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_fields_of(error)}") from error
-    if path.name != f"{config.kernel}.json":
-        raise ConfigError(f"{path}: kernel: {config.kernel!r} belongs in {config.kernel}.json")
-    return config
 
 
 def _fields_of(error: ValidationError, limit: int = 3) -> str:

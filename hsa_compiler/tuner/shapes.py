@@ -201,3 +201,12 @@ def parse_shapes(texts: list[str], device_kind: str, default_count: int = 1) -> 
         )
     words = words or list(DEFAULT_SHAPES[device_kind][:default_count])
     return [parse_shape(word, dtype) for word in dict.fromkeys(words)]
+
+
+def parse_kernels(text: str) -> tuple[str, ...] | None:
+    """Kernels separated by commas; None, for all of them, where `text` is empty. Raises
+    InputError for a text that names none."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text and not names:
+        raise InputError(f"--kernels {text!r} names none: leave it out to take them all")
+    return names or None

@@ -25,6 +25,30 @@ def test_rows_are_plausible_and_found_by_slug_and_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "arch"),
+    [
+        ("NVIDIA A100-SXM4-40GB", "sm_80"),
+        ("NVIDIA A100-SXM4-80GB", "sm_80"),
+        ("NVIDIA A100-PCIE-40GB", "sm_80"),
+        ("NVIDIA A100 80GB PCIe", "sm_80"),
+        ("NVIDIA GeForce RTX 4090", "sm_89"),
+        ("NVIDIA L40S", "sm_89"),
+        ("NVIDIA H100 PCIe", "sm_90"),
+        ("NVIDIA H100 80GB HBM3", "sm_90"),
+        ("NVIDIA H200", "sm_90"),
+        ("NVIDIA B200", "sm_100"),
+    ],
+)
+def test_devices_have_rows_under_their_drivers_names(name: str, arch: str) -> None:
+    row = hardware.named(name)
+    same = hardware.of_arch(arch)
+    assert (row.name, row.arch) == (name, arch)
+    # What an architecture fixes, whatever the product.
+    for fixed in ("shared_per_block", "shared_per_unit", "registers_per_unit", "threads_per_unit"):
+        assert getattr(row, fixed) == getattr(same, fixed)
+
+
+@pytest.mark.parametrize(
     ("arch", "row"),
     [
         ("sm_90", "nvidia_h100_80gb_hbm3"),
