@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hsa_compiler.benchmarks.contest import OURS
 from hsa_compiler.benchmarks.neighbours import gaps
 from hsa_compiler.benchmarks.results import Measurement, Result, RowResult
 from hsa_compiler.errors import HSAError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: The mode that a plot shows: the first that a part was measured in.
 PLOT_MODES = ("device", "eager")
@@ -138,17 +141,13 @@ def plot(result: Result, path: Path) -> Path:
 
     Raises NoPlot where matplotlib is missing, or nothing was measured.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise NoPlot(f"no plot: matplotlib is not installed; run `{INSTALL}`") from error
     measured = {m.part for row in result.rows for m in row.measurements}
     parts = [part for part in _order(result) if part in measured]
     if not parts:
         raise NoPlot("no plot: nothing was measured")
     columns = min(3, len(parts))
     lines = -(-len(parts) // columns)
-    figure = Figure(figsize=(5.5 * columns, 4.5 * lines), layout="constrained")
+    figure = new_figure(5.5 * columns, 4.5 * lines)
     colors = {who: f"C{number}" for number, who in enumerate((OURS, *result.peers))}
     markers = dict(zip(_families(result), "osD^v<>Pp*Xhd" * 100, strict=False))
     for number, part in enumerate(parts, 1):
@@ -173,6 +172,15 @@ def plot(result: Result, path: Path) -> Path:
     figure.suptitle(f"{result.suite}: {result.device['name']}, {result.date[:10]}")
     figure.savefig(path, dpi=150)
     return path
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches. Raises NoPlot where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise NoPlot(f"no plot: matplotlib is not installed; run `{INSTALL}`") from error
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _order(result: Result) -> list[str]:

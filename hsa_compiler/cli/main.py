@@ -44,6 +44,12 @@ COMMANDS = (
         "Find the fastest schedules on this machine and write them as tuned configs.",
     ),
     Command(
+        "pareto",
+        "hsa_compiler.cli.pareto",
+        "pareto",
+        "Search chunk size, top-k and retrieval heads for latency against quality.",
+    ),
+    Command(
         "bench",
         "hsa_compiler.cli.bench",
         "bench",

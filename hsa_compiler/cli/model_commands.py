@@ -302,14 +302,14 @@ def pick_backend(name: str) -> BackendName:
     return cast("BackendName", name)
 
 
-def parse_lengths(text: str) -> list[int]:
-    """``512,2048`` -> [512, 2048]."""
+def parse_lengths(text: str, name: str = "lengths") -> list[int]:
+    """``512,2048`` -> [512, 2048]; `name` stands in errors."""
     try:
         lengths = [int(part) for part in text.split(",")]
     except ValueError as err:
-        raise InputError(f"lengths {text!r}: give whole numbers such as 512,2048") from err
+        raise InputError(f"{name} {text!r}: give whole numbers such as 512,2048") from err
     if min(lengths) < 1:
-        raise InputError(f"lengths {text!r}: give numbers above 0")
+        raise InputError(f"{name} {text!r}: give numbers above 0")
     return lengths
 
 

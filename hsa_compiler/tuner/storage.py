@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from optuna.exceptions import (
 )
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -175,8 +176,13 @@ class OpenedStudy:
     earlier: int
 
 
-def open_study(storage: BaseStorage, base: str, resume: bool) -> OpenedStudy:
-    """Open run n of `base` to resume it, or start run n + 1.
+def open_study(
+    storage: BaseStorage,
+    base: str,
+    resume: bool,
+    directions: Sequence[StudyDirection] = (StudyDirection.MINIMIZE,),
+) -> OpenedStudy:
+    """Open run n of `base` to resume it, or start run n + 1, with one direction per objective.
 
     A plain second `autotune` starts anew, because compilers and drivers change between runs; only
     `resume` continues the newest run. Nothing is ever deleted.
@@ -191,10 +197,12 @@ def open_study(storage: BaseStorage, base: str, resume: bool) -> OpenedStudy:
     number = runs[-1][0] + 1 if runs else 1
     while True:
         try:
-            study = optuna.create_study(study_name=f"{base}#{number}", storage=storage)
+            study = optuna.create_study(
+                study_name=f"{base}#{number}", storage=storage, directions=directions
+            )
         except DuplicatedStudyError:  # by another process, since the names were read
             if resume:
-                return open_study(storage, base, resume)
+                return open_study(storage, base, resume, directions)
             number += 1
         else:
             return OpenedStudy(study, False, earlier)
