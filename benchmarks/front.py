@@ -20,8 +20,9 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import create_trial
 
-from hsa_compiler.benchmarks.report import NoPlot, new_figure
+from hsa_compiler.benchmarks.report import new_figure
 from hsa_compiler.benchmarks.results import make_folder, replacing
+from hsa_compiler.errors import NoPlot
 from hsa_compiler.model.config import HSAConfig
 
 SCHEMA_VERSION = 1

@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING, Any
 from hsa_compiler.benchmarks.contest import OURS
 from hsa_compiler.benchmarks.neighbours import gaps
 from hsa_compiler.benchmarks.results import Measurement, Result, RowResult
-from hsa_compiler.errors import HSAError
+from hsa_compiler.errors import NoPlot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: The mode that a plot shows: the first that a part was measured in.
 PLOT_MODES = ("device", "eager")
-INSTALL = "pip install 'hsa-compiler[bench]'"
-
-
-class NoPlot(HSAError):
-    """The plot cannot be drawn; the message says what to do."""
 
 
 def times_table(result: Result) -> list[dict[str, Any]]:
@@ -179,7 +174,7 @@ def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise NoPlot(f"no plot: matplotlib is not installed; run `{INSTALL}`") from error
+        raise NoPlot(f"no plot: {NoPlot.WITHOUT_MATPLOTLIB}") from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -32,5 +32,11 @@ class ConfigError(HSAError):
     """A file that was read back (tuned config, checkpoint) is not valid; names file and field."""
 
 
+class NoPlot(HSAError):
+    """A plot cannot be drawn; the message says what to do."""
+
+    WITHOUT_MATPLOTLIB = "matplotlib is not installed; run `pip install 'hsa-compiler[bench]'`"
+
+
 class WriteError(HSAError, OSError):
     """A run could not be written (no room, no permission); what was saved before is whole."""

@@ -45,6 +45,24 @@ def require_writable(what: str, folder: Path, advice: str) -> None:
         raise ConfigError(f"{what} {folder}: cannot be written: {reason}; {advice}") from error
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Write a file in one step: a reader sees the old text or the new, never half of one.
+
+    Raises OSError where that fails; the old file then stands.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
 def _base(xdg: str, unix: str, mac: str, windows: str) -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get(windows) or Path.home() / "AppData") / APP

@@ -18,7 +18,7 @@ import typer
 
 from hsa_compiler.cli.model_commands import pick_device
 from hsa_compiler.cli.output import print_json, print_table
-from hsa_compiler.errors import InputError
+from hsa_compiler.errors import InputError, NoPlot
 from hsa_compiler.folders import checkout_folder
 
 if TYPE_CHECKING:
@@ -181,7 +181,6 @@ def print_result(result: Result) -> None:
 
 def redraw(path: Path) -> None:
     """Draw the plot of a result's file beside it. Exit code 1 where it cannot be drawn."""
-    from hsa_compiler.benchmarks.report import NoPlot
     from hsa_compiler.benchmarks.report import plot as draw
     from hsa_compiler.benchmarks.results import read_result
 
@@ -195,7 +194,7 @@ def redraw(path: Path) -> None:
 
 def save_plot(result: Result, folder: Path) -> None:
     """Draw the plot beside the JSON file; without matplotlib, say so."""
-    from hsa_compiler.benchmarks.report import NoPlot, plot
+    from hsa_compiler.benchmarks.report import plot
 
     typer.echo(f"wrote {folder / result.suite}.json", err=True)
     try:

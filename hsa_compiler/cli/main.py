@@ -56,6 +56,12 @@ COMMANDS = (
         "Time this project's kernels beside their peers and write the results.",
     ),
     Command(
+        "report",
+        "hsa_compiler.cli.report",
+        "report",
+        "Show a tuning study as one HTML page that needs no network, or list the studies.",
+    ),
+    Command(
         "show",
         "hsa_compiler.cli.show",
         "show",
@@ -66,6 +72,12 @@ COMMANDS = (
         "hsa_compiler.cli.export",
         "export",
         "Compile the kernels ahead of time into a folder that runs without this package.",
+    ),
+    Command(
+        "replay",
+        "hsa_compiler.cli.replay",
+        "replay",
+        "Compare searches on a recorded study, without its device.",
     ),
     Command(
         "plan",

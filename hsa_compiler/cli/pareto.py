@@ -219,7 +219,7 @@ def print_front(front: Front) -> None:
 def save_plot(front: Front, folder: Path) -> None:
     """Draw the picture beside the JSON file; without matplotlib, say so."""
     from hsa_compiler.benchmarks.front import FILE
-    from hsa_compiler.benchmarks.report import NoPlot
+    from hsa_compiler.errors import NoPlot
 
     typer.echo(f"wrote {folder / FILE}", err=True)
     try:

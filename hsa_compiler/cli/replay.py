@@ -1,19 +1,26 @@
 """The `replay` command: searches on a recorded space, without its device.
 
-hsa-compiler replay attend/nvidia_h200/a8 --save attend.json   # a study of this machine, into a file
-hsa-compiler replay attend.json --samplers tpe,random          # how many trials each of them needs
-hsa-compiler replay attend.json --transfer h100.json           # and with another device's best first
+hsa-compiler replay attend/nvidia_h200/a8 --save attend.json # a study of this machine, into a file
+hsa-compiler replay attend.json --samplers tpe,random        # how many trials each of them needs
+hsa-compiler replay attend.json --transfer h100.json         # with another device's best first too
 """
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hsa_compiler.cli.output import print_json, print_table
+from hsa_compiler.errors import InputError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from hsa_compiler.schedules.schedule import Schedule
+    from hsa_compiler.tuner.recorded import RecordedSpace
 
 #: How near to the best recorded time counts as found.
 WITHIN = (0.02, 0.05, 0.10)
@@ -65,7 +72,7 @@ def replay(
         return
     print_table(
         f"{recorded.kernel} {recorded.about['shape']['name']} on "
-        f"{recorded.about['hardware']['name']}, {len(recorded.times)} schedules: median trials of "
+        f"{recorded.about['device']}, {len(recorded.times)} schedules: median trials of "
         f"{seeds} searches",
         rows,
         as_json,
@@ -76,9 +83,27 @@ def _number(trials: float) -> float | str:
     return "never" if math.isinf(trials) else trials
 
 
-def _best(path, recorded, count):  # type: ignore[no-untyped-def]
-    raise NotImplementedError
+def _best(path: Path, recorded: RecordedSpace, count: int) -> list[Schedule]:
+    """The fastest schedules of another recorded space that this one knows."""
+    from hsa_compiler.tuner.recorded import RecordedSpace
+
+    other = RecordedSpace.read(path)
+    if other.kernel != recorded.kernel:
+        raise InputError(f"--transfer {path}: is of {other.kernel}, not of {recorded.kernel}")
+    return [s for s in other.best(len(other.times)) if s in recorded.times][:count]
 
 
-def _study(which, storage):  # type: ignore[no-untyped-def]
-    raise NotImplementedError
+def _study(word: str, storage: str | None) -> optuna.Study:
+    """The one study that has `word` in its name."""
+    import optuna
+
+    from hsa_compiler.cli.report import journal_of
+    from hsa_compiler.report.find import find_studies
+    from hsa_compiler.tuner.storage import open_storage
+
+    opened = open_storage(storage or journal_of("auto"), to_read=True)
+    found = find_studies(opened, [word])
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise InputError(f"{word!r} is in the names of {len(found)} studies: {names}")
+    return optuna.load_study(study_name=str(found[0]), storage=opened)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from hsa_compiler.configs.schema import SCHEMA_VERSION, DeviceRecord, Entry, KernelConfig
 from hsa_compiler.errors import ConfigError
-from hsa_compiler.folders import config_folder
+from hsa_compiler.folders import config_folder, replace_file
 
 LOCK_SECONDS = 30.0
 
@@ -145,16 +143,5 @@ def _merged(path: Path, device: DeviceRecord, kernel: str, fresh: Iterable[Entry
 
 
 def _write(path: Path, config: KernelConfig) -> None:
-    """Replace the file in one step: a reader sees the old text or the new, never half of one."""
     text = json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=False) + "\n"
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    replace_file(path, text)

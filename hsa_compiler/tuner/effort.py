@@ -22,6 +22,7 @@ class Effort:
     finalists: int  # candidates that race the defaults
     default_shapes: int  # how many of the device's default shapes are tuned
     race_rounds: int  # ABBA rounds in each of the two parts of the race; short kernels take more
+    enough: float  # share of the roofline at which a search has nothing left to find
 
 
 EFFORTS: dict[str, Effort] = {
@@ -37,6 +38,7 @@ EFFORTS: dict[str, Effort] = {
         finalists=4,
         default_shapes=1,
         race_rounds=30,
+        enough=0.9,
     ),
     "standard": Effort(
         seconds=1800,
@@ -50,6 +52,7 @@ EFFORTS: dict[str, Effort] = {
         finalists=8,
         default_shapes=2,
         race_rounds=60,
+        enough=0.95,
     ),
     "max": Effort(
         seconds=4 * 3600,
@@ -63,6 +66,7 @@ EFFORTS: dict[str, Effort] = {
         finalists=8,
         default_shapes=3,
         race_rounds=100,
+        enough=0.97,
     ),
 }
 

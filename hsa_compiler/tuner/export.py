@@ -20,7 +20,7 @@ from hsa_compiler.configs import (
 )
 from hsa_compiler.folders import checkout_folder
 from hsa_compiler.schedules import kernel_knobs
-from hsa_compiler.schedules.cost_model import roofline
+from hsa_compiler.schedules.cost_model import Roofline
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.threads import tvm_threads
@@ -57,11 +57,10 @@ def default_folder() -> Path:
     return user_folder() if root is None else root / "tuned_configs"
 
 
-def make_entry(task: Task, backend: str, hardware: Hardware, evidence: Evidence) -> Entry:
-    """The config entry of a decided race. `hardware` gives the roofline its rates."""
+def make_entry(task: Task, backend: str, floor: Roofline, evidence: Evidence) -> Entry:
+    """The config entry of a decided race. `floor` is the kernel's, by the rates measured."""
     kind, planned = task.kernel, evidence.planned
     timing = _timing(evidence.winner)
-    floor = roofline(task.problem, task.sizes, hardware)
     threads = tvm_threads() if backend == "tvm" else None
     return Entry(
         shape=ShapeClass.of(task.problem, task.sizes, backend),

@@ -21,10 +21,11 @@ import optuna
 import torch
 
 from hsa_compiler.errors import HSAError, InputError
+from hsa_compiler.schedules.cost_model import roofline
 from hsa_compiler.schedules.hardware import detect
 from hsa_compiler.threads import usable_cpus
-from hsa_compiler.tuner.kernel_bench import BenchTask
-from hsa_compiler.tuner.setting import Setting, open_setting
+from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
+from hsa_compiler.tuner.setting import Setting, Turn, open_setting
 from hsa_compiler.tuner.storage import is_open, newest_study
 from hsa_compiler.tuner.tune import Plan, explore
 from hsa_compiler.tuner.worker import CandidateFailed
@@ -139,7 +140,7 @@ def contribute(request: Request, view: View) -> int:
                 continue
             number, study = found
             spent.add(study.study_name)
-            view.begin(at.plans[number], number, len(at.plans), until, at.limits)
+            view.begin(Turn(at.plans[number], number, len(at.plans), until, until, at.limits))
             added += _add_trials(at, at.plans[number], study, until)
     if not spent:
         raise InputError(
@@ -157,7 +158,9 @@ def _add_trials(at: Setting, plan: Plan, study: optuna.Study, until: float) -> i
         return is_open(study) and time.monotonic() < until
 
     try:
-        at.worker.setup(BenchTask(plan.task, at.limits), at.limits.setup_timeout)
+        task = BenchTask(plan.task, at.limits)
+        info: BenchInfo = at.worker.setup(task, at.limits.setup_timeout)
+        search.set_floor(roofline(plan.task.problem, plan.task.sizes, info.hardware))
         explore(plan, search, at.worker, at.limits, goes_on, at.view, at.compiler)
     except CandidateFailed as error:
         at.view.note(f"{plan.task.kernel} {plan.task.shape.name}: {error.kind}: {error}")

@@ -22,6 +22,7 @@ from hsa_compiler.tuner.samplers import Finished
 from hsa_compiler.tuner.search_space import SearchSpace
 from hsa_compiler.tuner.storage import (
     BEAT_SECONDS,
+    GIVEN_WAY,
     begin_trial,
     is_stale,
     owner_stamp,
@@ -118,7 +119,7 @@ class History:
                 self._settle(trial.number, schedule)
                 message = trial.user_attrs.get("message", "")
                 self._note_failure(schedule, trial.user_attrs["failure"], message)
-            elif "given_way" in trial.user_attrs:
+            elif GIVEN_WAY in trial.user_attrs:
                 self._settled.add(trial.number)
             elif trial.state is TrialState.FAIL:
                 left += self._abandoned(trial.number, schedule)
@@ -156,7 +157,7 @@ class History:
         trial_id, number = begin_trial(self._study, params, self._distributions, attrs)
         self._own.add(number)
         if schedule not in self._needed and self._is_taken(schedule, number):
-            set_attr(self._study, trial_id, "given_way", True)
+            set_attr(self._study, trial_id, GIVEN_WAY, True)
             self._study.tell(number, state=TrialState.FAIL)
             return None
         self._here = Candidate(schedule, trial_id, number)

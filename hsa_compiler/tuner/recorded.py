@@ -1,8 +1,8 @@
 """Recorded spaces: what a study measured, as one small JSON file from which a search is replayed
 without the device.
 
-    {"schema_version", "kernel", "backend", "shape", "locality", "hardware", "versions", "starts",
-     "knobs": [name, ...], "points": [[value, ..., milliseconds, spread, samples, error], ...],
+    {"schema_version", the fields of `StudyPlan`, "knobs": [name, ...],
+     "points": [[value, ..., milliseconds, spread, samples, error], ...],
      "failures": [[value, ..., kind], ...]}
 
 A replay knows the recorded points alone: those are its space, and a point next to one that was
@@ -16,14 +16,13 @@ import math
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from hsa_compiler.configs import versions
 from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules import kernel_knobs
 from hsa_compiler.schedules.moves import neighbours
@@ -34,37 +33,17 @@ from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.search_space import SearchSpace
 from hsa_compiler.tuner.shapes import Shape
-from hsa_compiler.tuner.tune import Plan
 from hsa_compiler.tuner.workload import Task
 
 SCHEMA_VERSION = 1
-#: The study's attribute that says what was tuned.
-ABOUT = "about"
-
-
-def about(plan: Plan) -> dict[str, Any]:
-    """What a study keeps of its plan, so that it can be understood without the device."""
-    task = plan.task
-    return {
-        "kernel": task.kernel,
-        "backend": plan.backend,
-        "shape": asdict(task.shape),
-        "locality": task.locality,
-        "hardware": asdict(plan.hardware),
-        "versions": versions().model_dump(mode="json"),
-        "starts": [
-            kernel_knobs.knob_values(task.kernel, plan.backend, schedule)
-            for schedule in plan.starts
-        ],
-    }
 
 
 @dataclass(frozen=True)
 class RecordedSpace:
     """The measured points of one kernel and shape on one device.
 
-    `times` has each schedule's screening and error, `failures` its kind of failure; `about` is what
-    `about` says, without the starts.
+    `times` has each schedule's screening and error, `failures` its kind of failure; `about` is the
+    study's `StudyPlan` as plain values, without the starts.
     """
 
     about: Mapping[str, Any]
@@ -78,7 +57,7 @@ class RecordedSpace:
 
         Raises InputError where there are none, or an older version made the study.
         """
-        told = study.user_attrs.get(ABOUT)
+        told = study.user_attrs.get("plan")
         if told is None:
             raise InputError(f"study {study.study_name!r} does not say what it tuned: tune anew")
         facts = dict(told)

@@ -7,6 +7,30 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class StudyPlan:
+    """What a study searches and on what, kept in it so that it can be read anywhere.
+
+    `shape` are the fields of the tuner's shape, `dims` all of the problem's; `generic`, `planned`
+    and `starts` the knobs of the two defaults and of what is tried first. Optuna records an ordinal
+    knob as an index into its `choices`.
+    """
+
+    kernel: str
+    shape: dict[str, Any]
+    locality: str
+    backend: str
+    device: str
+    dims: dict[str, int]
+    seed: int
+    warm_l2: bool
+    choices: dict[str, tuple[Any, ...]]
+    generic: dict[str, Any]
+    planned: dict[str, Any] | None
+    starts: tuple[dict[str, Any], ...]
+    versions: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class KernelResult:
     """One kernel at one shape. Times are milliseconds, gains ratios (1.2 = 1.2 times as fast).
 

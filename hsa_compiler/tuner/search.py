@@ -10,9 +10,11 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
 
 import optuna
 
+from hsa_compiler.schedules.cost_model import Roofline
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner.history import Candidate, History
 from hsa_compiler.tuner.measure import Timing
@@ -53,11 +55,13 @@ class Search:
     ) -> None:
         self._space = space
         self._budget = trials
+        self._study = study
         self._history = History(study, space, needed)
         retry = self._history.refresh()
         tried = len(self._history.tried)
         self._proposer = make_proposer(sampler, space, seed + tried)
         self._rng = random.Random(seed + tried)
+        self._floor: Roofline | None = None
         self._planned = deque([*retry, *(start for start in starts if space.is_legal(start))])
         self.enumerating = False
         points = space.points
@@ -74,6 +78,18 @@ class Search:
     def best_ms(self) -> float | None:
         """Shortest median so far."""
         return min((trial.median_ms for trial in self._history.finished), default=None)
+
+    @property
+    def best_share(self) -> float | None:
+        """The share of the roofline that the best so far reaches; None before both are known."""
+        if self._floor is None or self.best_ms is None:
+            return None
+        return self._floor.share(self.best_ms / 1e3)
+
+    def set_floor(self, floor: Roofline) -> None:
+        """Record the least time of any schedule, by the device's rates as measured."""
+        self._floor = floor
+        self._study.set_user_attr("floor", asdict(floor))
 
     @property
     def failures(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,16 +17,15 @@ from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules import locality
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.schedule import KERNELS
-from hsa_compiler.tuner.effort import Effort, effort
+from hsa_compiler.tuner.effort import effort
 from hsa_compiler.tuner.export import default_folder, read_entry, write_entries
 from hsa_compiler.tuner.fleet import devices, helpers
-from hsa_compiler.tuner.recorded import ABOUT, about
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
-from hsa_compiler.tuner.setting import KERNEL_BENCH, Setting, open_setting
+from hsa_compiler.tuner.setting import KERNEL_BENCH, Setting, Turn, open_setting
 from hsa_compiler.tuner.shapes import Shape
 from hsa_compiler.tuner.storage import OpenedStudy, open_study, set_open, storage_errors
-from hsa_compiler.tuner.tune import Plan, tune
+from hsa_compiler.tuner.tune import tune
 from hsa_compiler.tuner.workload import Task
 
 #: Seeds are below this; NumPy takes 32 bits, and a resumed search adds what was tried.
@@ -131,9 +130,7 @@ class Outcome:
 class View(Protocol):
     """Shows a run; see `ui`."""
 
-    def begin(
-        self, plan: Plan, number: int, total: int, deadline: float, limits: Effort
-    ) -> None: ...
+    def begin(self, turn: Turn) -> None: ...
 
     def update(self, search: Search, stage: str) -> None: ...
 
@@ -164,18 +161,21 @@ def run(request: Request, view: View) -> Outcome:
                 open_study(at.storage, plan.study_name(), request.resume) for plan in at.plans
             ]
             for plan, each in zip(at.plans, opened, strict=True):
-                each.study.set_user_attr(ABOUT, about(plan))
+                each.study.set_user_attr("plan", asdict(plan.record()))
                 set_open(each.study, True)
             with helpers(request, view.note):
                 for number, (plan, study) in enumerate(zip(at.plans, opened, strict=True)):
-                    left = start + at.limits.seconds - time.monotonic()
-                    deadline = time.monotonic() + left / (len(at.plans) - number)
-                    view.begin(plan, number, len(at.plans), deadline, at.limits)
-                    result = _write(_one(at, plan, study, deadline, left), out, at.hardware)
+                    now, end = time.monotonic(), start + at.limits.seconds
+                    deadline = now + (end - now) / (len(at.plans) - number)
+                    turn = Turn(plan, number, len(at.plans), deadline, end, at.limits)
+                    view.begin(turn)
+                    result = _write(_one(at, turn, study), out, at.hardware)
                     set_open(study.study, False)
                     if result.outcome in ("tuned", "default"):
                         kept = {"trials": at.limits.trials, "result": result.to_json()}
                         study.study.set_user_attr("done", kept)
+                    elif result.outcome == "failed":
+                        study.study.set_user_attr("failed", result.message)
                     results.append(result)
                     view.end(result)
         except KeyboardInterrupt:
@@ -199,10 +199,9 @@ def run(request: Request, view: View) -> Outcome:
     )
 
 
-def _one(
-    at: Setting, plan: Plan, opened: OpenedStudy, deadline: float, left: float
-) -> KernelResult:
-    task, limits, view = plan.task, at.limits, at.view
+def _one(at: Setting, turn: Turn, opened: OpenedStudy) -> KernelResult:
+    plan, limits, view = turn.plan, turn.limits, at.view
+    task = plan.task
     where = f"{task.kernel} {task.shape.name}"
     done = opened.study.user_attrs.get("done") if opened.resumed else None
     if done is not None and done["trials"] >= limits.trials:
@@ -213,7 +212,7 @@ def _one(
             f"{where}: tuning anew; an earlier run tried {opened.earlier} candidates "
             "(--resume would continue it)"
         )
-    if left <= 0:
+    if turn.run_deadline <= time.monotonic():
         return KernelResult(
             task.kernel,
             task.shape.name,
@@ -224,7 +223,7 @@ def _one(
     search = at.search(plan, opened.study, needed=plan.defaults)
     if opened.resumed and search.trials:
         view.note(f"{where}: continuing after {search.trials} candidates")
-    return tune(plan, search, at.worker, limits, deadline, view, at.compiler)
+    return tune(plan, search, at.worker, limits, turn.deadline, view, at.compiler)
 
 
 def _write(result: KernelResult, out: Path, hardware: Hardware) -> KernelResult:

@@ -14,7 +14,7 @@ import torch
 from optuna.storages import BaseStorage
 
 from hsa_compiler.cache import KernelCache
-from hsa_compiler.folders import cache_folder, require_writable
+from hsa_compiler.folders import require_writable
 from hsa_compiler.runtime.dispatch import resolve_backend
 from hsa_compiler.schedules.hardware import Hardware, detect
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
@@ -22,7 +22,7 @@ from hsa_compiler.tuner.compile_pool import CompilePool
 from hsa_compiler.tuner.effort import Effort, effort
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
-from hsa_compiler.tuner.storage import open_storage
+from hsa_compiler.tuner.storage import default_journal, open_storage, studies_folder
 from hsa_compiler.tuner.tune import Plan
 from hsa_compiler.tuner.worker import Worker
 from hsa_compiler.tuner.workload import Task
@@ -31,6 +31,18 @@ if TYPE_CHECKING:
     from hsa_compiler.tuner.session import Request, View
 
 KERNEL_BENCH = "hsa_compiler.tuner.kernel_bench:KernelBench"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A kernel's turn, the `number`-th from 0 of `total`; deadlines are on `time.monotonic`."""
+
+    plan: Plan
+    number: int
+    total: int
+    deadline: float
+    run_deadline: float
+    limits: Effort
 
 
 @dataclass
@@ -83,16 +95,15 @@ def open_setting(request: Request, view: View, out: Path | None = None) -> Itera
     limits = effort(request.effort)
     backend = resolve_backend("auto", torch.device(request.device))
     hardware = detect(request.device)
-    studies = cache_folder() / "studies"
     for folder in [] if out is None else [out, out / hardware.slug]:
         if folder == out or folder.exists():
             require_writable("--out", folder, "give another folder")
-    for folder in (studies, KernelCache().folder):
+    for folder in (studies_folder(), KernelCache().folder):
         require_writable("the cache folder", folder, "set XDG_CACHE_HOME to one that can")
-    storage_spec = request.storage or str(studies / f"{hardware.slug}.journal")
+    storage_spec = request.storage or str(default_journal(hardware.slug))
     storage = open_storage(storage_spec)
     plans, refused = _plans(request.tasks(), backend, hardware)
-    log = studies / f"{hardware.slug}-worker-{os.getpid()}.log"
+    log = studies_folder() / f"{hardware.slug}-worker-{os.getpid()}.log"
 
     def tick() -> None:
         at.tick()

@@ -7,8 +7,11 @@ a new run never mixes its trials with those of an earlier one unless it is told 
 from __future__ import annotations
 
 import os
+import random
+import re
 import socket
 import sys
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,17 +32,63 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from hsa_compiler.errors import InputError
+from hsa_compiler.folders import cache_folder
 
 #: A process says this often that it works on a trial. Other machines, which cannot ask for it, give
 #: the trial up after `STALE_SECONDS` without a word; their clocks may differ by as much.
 BEAT_SECONDS, STALE_SECONDS = 20.0, 180.0
+#: Marks a trial whose point another process was evaluating already.
+GIVEN_WAY = "given_way"
+#: How often a database is opened before its refusal counts.
+OPENINGS = 8
 #: Seconds to wait for a proxy.
 PROXY_SECONDS = 20
 #: How every record of a journal begins; fewer bytes are what a kill left of the first one.
 JOURNAL_START = b'{"op_code":'
+
+
+def studies_folder() -> Path:
+    """Where journals are kept when nobody says otherwise."""
+    return cache_folder() / "studies"
+
+
+def default_journal(device: str) -> Path:
+    """The journal of a device, given by its slug."""
+    return studies_folder() / f"{device}.journal"
+
+
+@dataclass(frozen=True)
+class StudyName:
+    """What a study's name says. `problem` is a hash of what must be equal for times to be compared,
+    `run` a number from 1."""
+
+    kernel: str
+    device: str
+    shape: str
+    selection: str
+    problem: str
+    run: int
+
+    @classmethod
+    def parse(cls, name: str) -> StudyName | None:
+        """Read a name; None for that of a study which is not the tuner's."""
+        found = re.fullmatch(r"([^/]+)/([^/]+)/([^/]+)/([^/]+)/([^/#]+)#([1-9][0-9]*)", name)
+        if found is None:
+            return None
+        kernel, device, shape, selection, problem, run = found.groups()
+        return cls(kernel, device, shape, selection, problem, int(run))
+
+    def __str__(self) -> str:
+        return f"{self.base}#{self.run}"
+
+    @property
+    def base(self) -> str:
+        """The name without the run's number."""
+        return "/".join((self.kernel, self.device, self.shape, self.selection, self.problem))
 
 
 class JournalLock:
@@ -62,9 +111,11 @@ class JournalLock:
         self._lock.release()
 
 
-def open_storage(spec: str) -> BaseStorage:
+def open_storage(spec: str, to_read: bool = False) -> BaseStorage:
     """A storage from a journal's path, ``journal://PATH``, a database's URL as Optuna takes it
     (``postgresql+psycopg://USER@HOST/NAME``), or ``grpc://HOST:PORT`` of Optuna's proxy.
+
+    With `to_read` it must be there already; a journal is then not changed by a byte.
 
     Raises InputError when the journal's folder cannot be made, the URL is refused, or what is
     there already is no journal or a damaged one; such a file is left as it is.
@@ -73,15 +124,22 @@ def open_storage(spec: str) -> BaseStorage:
         return _proxy(spec)
     if "://" in spec and not spec.startswith("journal://"):
         try:
-            return optuna.storages.get_storage(spec)
+            if to_read:
+                require_database(spec)
+            return _database(spec)
+        except InputError:
+            raise
         except (ValueError, ImportError, RuntimeError, OptunaError, SQLAlchemyError) as err:
             raise InputError(f"--storage {spec!r}: {err}") from err
     path = Path(spec.removeprefix("journal://")).expanduser()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if to_read and not path.exists():
+            raise InputError(f"--storage {spec!r}: there is no such file; autotune makes one")
         require_journal(path, spec)
         lock = JournalLock(path)
-        drop_torn_line(path, lock)
+        if not to_read:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            drop_torn_line(path, lock)
         return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]
     except InputError:
         raise
@@ -93,6 +151,19 @@ def open_storage(spec: str) -> BaseStorage:
             f"--storage {spec!r}: the journal is damaged ({type(err).__name__}: {err}); move the "
             "file away to start anew, or name another one"
         ) from err
+
+
+def _database(spec: str) -> BaseStorage:
+    """Open a database; where several processes make its tables at once, all but one are refused and
+    find them there a moment later."""
+    for left in reversed(range(OPENINGS)):
+        try:
+            return optuna.storages.get_storage(spec)
+        except (IntegrityError, ProgrammingError):
+            if not left:
+                raise
+            time.sleep(random.uniform(0.1, 0.5))
+    raise AssertionError("unreachable")
 
 
 def storage_errors() -> tuple[type[Exception], ...]:
@@ -119,6 +190,14 @@ def _proxy(spec: str) -> BaseStorage:
     except OSError as error:
         raise InputError(f"--storage {spec!r}: no proxy answers there ({error})") from error
     return proxy
+
+
+def require_database(spec: str) -> None:
+    """Raise InputError for SQLite's file that is not there: opening would make an empty one."""
+    url = make_url(spec)
+    file = url.database
+    if url.get_backend_name() == "sqlite" and file is not None and not Path(file).exists():
+        raise InputError(f"--storage {spec!r}: there is no file {file}; autotune makes one")
 
 
 def require_journal(path: Path, spec: str) -> None:

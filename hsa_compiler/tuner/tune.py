@@ -13,15 +13,15 @@ import hashlib
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import torch
 
 from hsa_compiler.configs import default_store, versions
 from hsa_compiler.runtime.dispatch import target_of
-from hsa_compiler.schedules import space
-from hsa_compiler.schedules.cost_model import ranked
+from hsa_compiler.schedules import kernel_knobs, space
+from hsa_compiler.schedules.cost_model import Roofline, ranked, roofline
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import Schedule
@@ -31,7 +31,7 @@ from hsa_compiler.tuner.effort import Effort
 from hsa_compiler.tuner.export import Evidence, Raced, make_entry
 from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
 from hsa_compiler.tuner.measure import MIN_ROUNDS
-from hsa_compiler.tuner.results import KernelResult
+from hsa_compiler.tuner.results import KernelResult, StudyPlan
 from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.search_space import SearchSpace
 from hsa_compiler.tuner.verdict import decide, fastest
@@ -124,6 +124,29 @@ class Plan:
         place = {schedule: at for at, schedule in enumerate(self.order)}
         return sorted(points, key=lambda point: place.get(point, len(place)))
 
+    def record(self) -> StudyPlan:
+        """What the study keeps of the plan."""
+        task, threads = self.task, tvm_threads() if self.backend == "tvm" else None
+
+        def knobs(schedule: Schedule) -> dict[str, Any]:
+            return kernel_knobs.knob_values(task.kernel, self.backend, schedule)
+
+        return StudyPlan(
+            kernel=task.kernel,
+            shape=asdict(task.shape),
+            locality=task.locality,
+            backend=self.backend,
+            device=self.hardware.name,
+            dims={**dict(task.problem.dims), **task.sizes},
+            seed=task.seed,
+            warm_l2=task.warm_l2,
+            choices={axis.name: axis.choices for axis in self.space.axes if axis.ordinal},
+            generic=knobs(self.generic),
+            planned=None if self.planned is None else knobs(self.planned),
+            starts=tuple(knobs(schedule) for schedule in self.starts),
+            versions=versions(threads).model_dump(mode="json", exclude_none=True),
+        )
+
     def study_name(self) -> str:
         """Equal for equal problems, spaces and tool versions: their times may be compared."""
         task, stamp = self.task, versions()
@@ -164,12 +187,17 @@ def tune(
     watch.update(search, "inputs")
     try:
         info: BenchInfo = worker.setup(BenchTask(plan.task, effort), effort.setup_timeout)
+        floor = roofline(plan.task.problem, plan.task.sizes, info.hardware)
+        search.set_floor(floor)
         now = time.monotonic()
         until = now + (deadline - now) * effort.search_share
 
         def goes_on() -> bool:
-            untried = any(not search.was_tried(schedule) for schedule in plan.defaults)
-            return untried or time.monotonic() < until
+            if any(not search.was_tried(schedule) for schedule in plan.defaults):
+                return True
+            # Above 1 the roofline is no bound: the data stays in a cache.
+            found = effort.enough <= (search.best_share or 0.0) <= 1.0
+            return not found and time.monotonic() < until
 
         explore(plan, search, worker, effort, goes_on, watch, pool)
         search.close()
@@ -181,7 +209,7 @@ def tune(
     except CandidateFailed as error:
         message = f"{error.kind}: {error}"
         return _result(plan, search, start, outcome="failed", message=message)
-    return _ship(plan, search, start, info, names, times)
+    return _ship(plan, search, start, floor, info.union, names, times)
 
 
 def explore(
@@ -289,7 +317,8 @@ def _ship(
     plan: Plan,
     search: Search,
     start: float,
-    info: BenchInfo,
+    floor: Roofline,
+    union: float,
     names: Mapping[str, Schedule],
     times: Mapping[str, Sequence[float]],
 ) -> KernelResult:
@@ -305,13 +334,13 @@ def _ship(
     entry = make_entry(
         plan.task,
         plan.backend,
-        info.hardware,
+        floor,
         Evidence(
             winner=winner,
             generic=Raced(plan.generic, times[generic_name]),
             planned=Raced(names[planned_name], times[planned_name]) if planned_name else None,
             error=errors[winner.schedule],
-            union=info.union,
+            union=union,
             trials=search.trials,
         ),
     )

@@ -12,11 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from hsa_compiler.schedules.schedule import KERNELS
-from hsa_compiler.tuner.effort import Effort
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.session import Outcome
-from hsa_compiler.tuner.tune import Plan
+from hsa_compiler.tuner.setting import Turn
 
 #: Seconds between status lines where the output is no terminal.
 LINE_EVERY = 10.0
@@ -26,14 +25,11 @@ LINE_EVERY = 10.0
 class _State:
     """What the current kernel's line says."""
 
-    plan: Plan
-    number: int
-    total: int
-    deadline: float
-    limits: Effort
+    turn: Turn
     stage: str = "starting"
     trials: int = 0
     best_ms: float | None = None
+    share: float | None = None
     generic_ms: float | None = None
     failures: str = ""
 
@@ -42,27 +38,33 @@ class _State:
         self.stage = stage
         self.trials = search.trials
         self.best_ms = search.best_ms
+        self.share = search.best_share
         self.failures = describe_failures(search.failures)
         for trial in search.finished:
-            if trial.schedule == self.plan.generic:
+            if trial.schedule == self.turn.plan.generic:
                 self.generic_ms = trial.median_ms
 
     def line(self) -> str:
         """One line: kernel, stage, trials, best so far, failures, time left."""
-        points = len(self.plan.order)
+        turn = self.turn
+        points = len(turn.plan.order)
         parts = [
-            f"[{self.number + 1}/{self.total}] {self.plan.task.kernel} "
-            f"{self.plan.task.shape.name}: {self.stage}",
-            f"{self.trials} of {min(self.limits.trials, points)} trials",
+            f"[{turn.number + 1}/{turn.total}] {turn.plan.task.kernel} "
+            f"{turn.plan.task.shape.name}: {self.stage}",
+            f"{self.trials} of {min(turn.limits.trials, points)} trials",
         ]
         if self.best_ms is not None:
-            best = f"best {milliseconds(self.best_ms)}"
+            parts.append(f"best {milliseconds(self.best_ms)}")
             if self.generic_ms:
-                best += f" ({self.generic_ms / self.best_ms:.2f}x the default's speed)"
-            parts.append(best)
+                parts.append(f"{self.generic_ms / self.best_ms:.2f}x the default's speed")
+            if self.share is not None:
+                parts.append(f"{self.share:.0%} of the roofline")
         if self.failures:
             parts.append(f"failed: {self.failures}")
-        parts.append(f"{max(0.0, self.deadline - time.monotonic()):.0f} s left")
+        own, whole = (
+            max(0.0, deadline - time.monotonic()) for deadline in (turn.deadline, turn.run_deadline)
+        )
+        parts.append(f"{own:.0f} s left, {whole:.0f} s of the run")
         return ", ".join(parts)
 
 
@@ -95,9 +97,9 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def begin(self, plan: Plan, number: int, total: int, deadline: float, limits: Effort) -> None:
-        """A kernel's turn begins; `deadline` is on `time.monotonic`."""
-        self._state = _State(plan, number, total, deadline, limits)
+    def begin(self, turn: Turn) -> None:
+        """A kernel's turn begins."""
+        self._state = _State(turn)
         self._last_line = time.monotonic()
         self.tick()
 

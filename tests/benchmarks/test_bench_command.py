@@ -11,6 +11,7 @@ import pytest
 from hsa_compiler.benchmarks import report, session
 from hsa_compiler.benchmarks.results import Measurement, Result, RowResult
 from hsa_compiler.cli.main import main
+from hsa_compiler.errors import NoPlot
 from tests.benchmarks.cases import WORD
 
 
@@ -113,7 +114,7 @@ def test_the_plot_needs_matplotlib_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(report.NoPlot, match=r"pip install 'hsa-compiler\[bench\]'"):
+    with pytest.raises(NoPlot, match=r"pip install 'hsa-compiler\[bench\]'"):
         report.plot(result_of(1024), tmp_path / "x.png")
 
 
@@ -121,7 +122,7 @@ def test_the_plot_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     path = report.plot(result_of(1024, 2048, 4096), tmp_path / "x.png")
     assert path.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(report.NoPlot, match="nothing was measured"):
+    with pytest.raises(NoPlot, match="nothing was measured"):
         report.plot(result_of(), path)
     written = result_of(1024).write(tmp_path)
     assert main(["bench", "--plot", str(written)]) == 0

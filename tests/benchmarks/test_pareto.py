@@ -21,8 +21,7 @@ from hsa_compiler.benchmarks.architecture import Point, Space, small_model
 from hsa_compiler.benchmarks.front import Front
 from hsa_compiler.benchmarks.pareto import Request
 from hsa_compiler.benchmarks.quality import Loss, Recall
-from hsa_compiler.benchmarks.report import NoPlot
-from hsa_compiler.errors import BackendError, ConfigError, InputError
+from hsa_compiler.errors import BackendError, ConfigError, InputError, NoPlot
 from hsa_compiler.model.config import HSAConfig
 from hsa_compiler.schedules.hardware import detect
 from hsa_compiler.tuner.measure import Timing

@@ -82,7 +82,8 @@ def test_the_wheel_holds_every_module_and_config(built: dict[str, Path]) -> None
         for path in (ROOT / "tuned_configs").glob("*/*.json")
     }
     assert configs <= names
-    assert {"hsa_compiler/py.typed", "hsa_compiler/export/launch.c"} <= names
+    others = ("py.typed", "export/launch.c", "report/page.html")
+    assert {f"hsa_compiler/{name}" for name in others} <= names
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"hsa_compiler"}
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -123,6 +123,7 @@ def test_two_of_four_workers_are_killed_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: str
 ) -> None:
     deeds(monkeypatch, sleep=0.05)
+    budget(monkeypatch, trials=80)
     report_finished(tmp_path, monkeypatch)
 
     def help_out() -> None:

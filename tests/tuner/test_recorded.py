@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import optuna
@@ -12,7 +13,7 @@ import pytest
 from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules.hardware import host_cpu
 from hsa_compiler.schedules.schedule import Schedule
-from hsa_compiler.tuner import recorded, setting
+from hsa_compiler.tuner import setting
 from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.recorded import RecordedSpace, replay, trials_to
 from hsa_compiler.tuner.search import ENUMERATE_BELOW
@@ -35,7 +36,7 @@ def milliseconds(schedule: Schedule) -> float:
 @pytest.fixture(scope="module")
 def whole() -> RecordedSpace:
     plan = Plan.of(Task("retrieve", SHAPE, "cpu"), "tvm", host_cpu())
-    facts = recorded.about(plan)
+    facts = json.loads(json.dumps(asdict(plan.record())))
     starts = tuple(Schedule.from_json(knobs) for knobs in facts.pop("starts"))
     points = plan.space.points
     return RecordedSpace(

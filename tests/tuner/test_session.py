@@ -17,9 +17,10 @@ import pytest
 
 from hsa_compiler.configs import ConfigStore, load_config
 from hsa_compiler.errors import ConfigError, InputError
+from hsa_compiler.schedules.cost_model import Roofline
 from hsa_compiler.schedules.hardware import host_cpu
 from hsa_compiler.schedules.problem import Target
-from hsa_compiler.tuner import session, setting
+from hsa_compiler.tuner import session, setting, tune
 from hsa_compiler.tuner.effort import EFFORTS, Effort
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
@@ -151,6 +152,18 @@ def test_a_run_keeps_to_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     budget(monkeypatch, trials=7)
     assert tuned(tmp_path).trials == 7
+
+
+@pytest.mark.parametrize(("floor_ms", "stops"), [(0.49, True), (0.3, False), (0.8, False)])
+def test_a_search_ends_close_to_the_roofline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, floor_ms: float, stops: bool
+) -> None:
+    best = plan().starts[-1]
+    deeds(monkeypatch, times={str(best): 0.5})
+    monkeypatch.setattr(tune, "roofline", lambda *_: Roofline(floor_ms / 1e3, "compute", 1.0, 1.0))
+    result = tuned(tmp_path)
+    assert result.schedule == str(best)
+    assert result.trials == (len(plan().starts) if stops else len(plan().order))
 
 
 def test_slow_kernels_race_fewer_finalists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

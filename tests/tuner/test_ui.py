@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import optuna
 import pytest
 from rich.console import Console
 
 from hsa_compiler.cli.main import main
+from hsa_compiler.schedules.cost_model import Roofline
+from hsa_compiler.schedules.hardware import host_cpu
 from hsa_compiler.tuner import session, setting, ui
+from hsa_compiler.tuner.effort import effort
+from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.results import KernelResult
+from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.session import Outcome
+from hsa_compiler.tuner.setting import Turn
+from hsa_compiler.tuner.tune import Plan
 from hsa_compiler.tuner.ui import (
     Progress,
     describe_failures,
@@ -20,6 +30,8 @@ from hsa_compiler.tuner.ui import (
     results_table,
     summary,
 )
+from hsa_compiler.tuner.workload import Task
+from tests.tuner.fakes import SHAPE as SMALL
 from tests.tuner.fakes import InProcessWorker, request
 
 SHAPE = "L=64,Hq=4,H=2,D=16,S=16,K=4"
@@ -54,9 +66,37 @@ def test_plain_lines_where_there_is_no_terminal(
     assert "\x1b" not in text
     lines = text.splitlines()
     assert any(line.startswith("[1/1] attend probe: search, ") for line in lines)
-    assert any("best 1 ms (1.00x the default's speed)" in line for line in lines)
-    assert any(line.rstrip().endswith("s left") for line in lines)
+    best = r"best 1 ms, 1\.00x the default's speed, \d+% of the roofline, "
+    left = r"\d+ s left, \d+ s of the run$"
+    assert any(re.search(best + left, line) for line in lines)
     assert lines[-1].startswith("attend probe: 1 ms, the planned schedule stands")
+
+
+def test_the_line_of_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui, "time", SimpleNamespace(monotonic=lambda: 50.0))
+    plan = Plan.of(Task("landmark_grad", SMALL, "cpu"), "tvm", host_cpu())
+    search = Search(plan.space, optuna.create_study(), trials=60)
+    file = io.StringIO()
+    progress = Progress(Console(file=file, force_terminal=True, width=240, no_color=True))
+
+    def line() -> str:
+        file.truncate(0)
+        with progress:
+            progress.update(search, "search")
+        return file.getvalue()
+
+    progress.begin(Turn(plan, 0, 2, 170.0, 290.0, effort("quick")))
+    start = f"[1/2] landmark_grad probe: search, {{}} of {len(plan.order)} trials, "
+    left = "120 s left, 240 s of the run"
+    assert start.format(0) + left in line()
+    failed, timed = search.next(), search.next()
+    assert failed is not None and timed is not None
+    search.fail(failed, "wrong_result", "off by 1")
+    search.succeed(timed, Timing(2.0, 0.1, 20), 1e-7)
+    assert start.format(2) + f"best 2 ms, failed: 1 wrong_result, {left}" in line()
+    search.set_floor(Roofline(seconds=1e-3, bound="dram", flops=1.0, bytes=1.0))
+    best = "best 2 ms, 50% of the roofline, failed: 1 wrong_result, "
+    assert start.format(2) + best + left in line()
 
 
 def test_live_view_on_a_terminal(tmp_path: Path) -> None:

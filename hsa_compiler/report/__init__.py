@@ -1,0 +1,1 @@
+"""A tuning study as one HTML page that needs no network."""
