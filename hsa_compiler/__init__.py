@@ -23,6 +23,9 @@ _PUBLIC = {
     "Selection": "hsa_compiler.runtime.selection",
     "hsa_decode": "hsa_compiler.runtime.decode",
     "explain": "hsa_compiler.runtime.explain",
+    "record_selections": "hsa_compiler.runtime.recording",
+    "selection_feedback": "hsa_compiler.runtime.feedback",
+    "Trace": "hsa_compiler.trace",
     "HSAError": "hsa_compiler.errors",
 }
 __all__ = ["__version__", *_PUBLIC]
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
     from hsa_compiler.runtime.api import retrieve as retrieve
     from hsa_compiler.runtime.decode import hsa_decode as hsa_decode
     from hsa_compiler.runtime.explain import explain as explain
+    from hsa_compiler.runtime.feedback import selection_feedback as selection_feedback
+    from hsa_compiler.runtime.recording import record_selections as record_selections
     from hsa_compiler.runtime.selection import Selection as Selection
+    from hsa_compiler.trace import Trace as Trace
 
 
 def __getattr__(name: str) -> Any:

@@ -45,15 +45,15 @@ def require_writable(what: str, folder: Path, advice: str) -> None:
         raise ConfigError(f"{what} {folder}: cannot be written: {reason}; {advice}") from error
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a file in one step: a reader sees the old text or the new, never half of one.
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file in one step: a reader sees the old one or the new, never half of one.
 
-    Raises OSError where that fails; the old file then stands.
+    Raises OSError.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

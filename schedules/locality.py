@@ -3,6 +3,8 @@
 random   every token chooses independently
 local    groups of 16 tokens share most of a score: the union of a group's chunks stays small,
          as it does in trained models
+
+What a model really selected is recorded in a trace (`hsa_compiler/trace.py`).
 """
 
 from __future__ import annotations
@@ -111,18 +113,21 @@ def measured_union(indices: torch.Tensor, group: int = GROUP) -> float:
     Args:
         indices: i32[B,R,Hi,K] with -1 in empty slots.
     """
-    batch, rows, heads, top_k = indices.shape
-    whole = rows // group * group
-    if whole == 0:
-        group, whole = max(rows, 1), rows
     if indices.numel() == 0:
         return 0.0
+    distinct, groups = union_counts(indices, group).tolist()
+    return distinct / groups / indices.shape[3] if groups else 0.0
+
+
+def union_counts(indices: torch.Tensor, group: int = GROUP) -> torch.Tensor:
+    """What `measured_union` divides, without waiting for the device: i64[2], the distinct chunks of
+    all groups and the number of groups that chose any. `indices` must not be empty."""
+    batch, rows, heads, top_k = indices.shape
+    group = min(group, rows)
+    whole = rows // group * group
     grouped = indices[:, :whole].reshape(batch, whole // group, group, heads, top_k)
     flat = grouped.transpose(2, 3).reshape(-1, group * top_k).sort(dim=-1).values
     first = torch.ones_like(flat, dtype=torch.bool)
     first[:, 1:] = flat[:, 1:] != flat[:, :-1]
     distinct = (first & (flat >= 0)).sum(dim=-1)
-    counted = distinct > 0
-    if not bool(counted.any()):
-        return 0.0
-    return float(distinct[counted].float().mean()) / top_k
+    return torch.stack((distinct.sum(), (distinct > 0).sum()))

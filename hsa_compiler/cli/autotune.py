@@ -3,6 +3,7 @@
 hsa-compiler autotune                               # the hardware at hand, 5 minutes at most
 hsa-compiler autotune --device cuda:0 --shapes a8,g4 --effort standard
 hsa-compiler autotune --shapes L=4096,Hq=16,H=2,D=64,S=64,K=16 --kernels attend
+hsa-compiler autotune --trace run.trace --shapes tiny # on what a model really selects
 hsa-compiler autotune --resume                      # go on after Ctrl-C or a crash
 hsa-compiler autotune --workers 4                   # four GPUs of one model search side by side
 hsa-compiler autotune --storage postgresql://tuner@host/hsa            # one machine conducts,
@@ -37,8 +38,19 @@ def autotune(
         str, typer.Option(help="quick (under 5 minutes), standard (30 minutes) or max (4 hours).")
     ] = "quick",
     locality: Annotated[
-        str, typer.Option(help="Selections to time on: local (as in trained models) or random.")
-    ] = "local",
+        str | None,
+        typer.Option(
+            help="Selections to time on: local (the default, as in trained models) or random."
+        ),
+    ] = None,
+    trace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Time on the selections that `hsa-compiler trace` recorded; shapes need the "
+            "chunk size and top-k of the model.",
+        ),
+    ] = None,
     storage: Annotated[
         str | None, typer.Option(help="A journal's path or an Optuna storage URL.")
     ] = None,
@@ -89,11 +101,12 @@ def autotune(
     from hsa_compiler.tuner.samplers import SAMPLERS
     from hsa_compiler.tuner.session import Request, run
     from hsa_compiler.tuner.shapes import parse_kernels, parse_shapes
+    from hsa_compiler.tuner.traced import TraceFile
     from hsa_compiler.tuner.ui import Progress, make_console, print_outcome
 
     one_of("--l2", l2, ("cold", "warm"))
     one_of("--sampler", sampler, tuple(SAMPLERS))
-    for name, given in (("--out", out), ("--storage", storage)):
+    for name, given in (("--out", out), ("--storage", storage), ("--trace", trace)):
         # A shell's unset variable; as a folder it would be the one the user happens to be in.
         if given is not None and not given.strip():
             raise InputError(f"{name} is empty: give a path, or leave the option out")
@@ -101,6 +114,8 @@ def autotune(
         raise InputError(
             "--contribute adds trials and writes no configs: leave --resume, --out out"
         )
+    if trace is not None and locality is not None:
+        raise InputError("--trace and --locality both name selections: give one of them")
     where = pick_device(device)
     budget = find_effort(effort)
     request = Request(
@@ -108,7 +123,8 @@ def autotune(
         shapes=tuple(parse_shapes(shapes or [], where.partition(":")[0], budget.default_shapes)),
         kernels=parse_kernels(kernels),
         effort=effort,
-        locality=locality,
+        locality=locality or "local",
+        trace=None if trace is None else TraceFile.of(Path(trace).expanduser()),
         storage=storage,
         resume=resume,
         out=None if out is None else Path(out).expanduser(),

@@ -115,7 +115,7 @@ def _entry_row(entry: Entry) -> dict[str, Any]:
         "gain": f"{gain.ratio:.2f}\n{gain.low:.2f}-{gain.high:.2f}",
         "over_planned": f"{planned.ratio:.2f}" if planned else None,
         "roofline": f"{100 * entry.roofline:.0f} %" if entry.roofline is not None else None,
-        "selection": f"{entry.locality.kind} {entry.locality.union:.2f}",
+        "selection": f"{entry.locality.name} {entry.locality.union:.2f}",
     }
 
 

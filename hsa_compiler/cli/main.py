@@ -121,6 +121,12 @@ COMMANDS = (
         "eval_app",
         "Measure a trained model, e.g. needle retrieval.",
     ),
+    Command(
+        "trace",
+        "hsa_compiler.cli.trace",
+        "trace",
+        "Record which chunks a trained model selects, to tune on them.",
+    ),
 )
 
 

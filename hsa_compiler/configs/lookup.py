@@ -41,6 +41,10 @@ CAP = 4.0
 #: schedule of 1K tokens took 68 ms at 128K where the plan took 28: it was predicted 1.23 times.)
 NEAR_COST, FAR_COST = 1.25, 1.05
 
+#: Kinds of selections, first the one whose entries are taken where no union was measured: whoever
+#: recorded a trace did so for the calls that come.
+WITHOUT_UNION = ("trace", "local", "random")
+
 log = logging.getLogger("hsa_compiler.configs")
 
 
@@ -49,7 +53,8 @@ class Choice:
     """A schedule with the tier that gave it, the file, and the distance in weighted octaves.
 
     Of an entry of the call's own shape class, `measured` is its time in seconds and `locality` the
-    kind of selections on which it was timed.
+    selections on which it was timed. `union` is that of the call's own selections, where it was
+    measured.
     """
 
     schedule: Schedule
@@ -59,6 +64,7 @@ class Choice:
     reason: str
     measured: float | None = None
     locality: str = ""
+    union: float | None = None
 
     def __str__(self) -> str:
         where = f" from {self.source}" if self.source else ""
@@ -103,7 +109,8 @@ class ConfigStore:
 
         `sizes` are the dynamic dims (``B``, ``L``, ``Lkv``, ``C``, ``R``) the kernel uses; `union`
         the measured union of 16 neighbouring tokens over K, where it is known: among entries of
-        one class the one tuned nearest to it is taken, else the one tuned on local selections.
+        one class the one tuned nearest to it is taken, else one tuned on a trace, else the one
+        tuned on local selections.
         Never raises for a broken or missing file.
         """
         union_bucket = None if union is None else round(2 * math.log2(max(union, 0.25)))
@@ -248,7 +255,7 @@ class ConfigStore:
                     choice = replace(
                         choice,
                         measured=found.entry.time.median_ms / 1e3,
-                        locality=found.entry.locality.kind,
+                        locality=found.entry.locality.name,
                     )
                 return choice
         return self._plan(problem, target, hardware, plan, refused)
@@ -303,7 +310,7 @@ class ConfigStore:
 def _locality_rank(entry: Entry, union: float | None) -> float:
     if union is not None:
         return abs(math.log2(max(entry.locality.union, 0.25) / max(union, 0.25)))
-    return 0.0 if entry.locality.kind == "local" else 1.0
+    return float(WITHOUT_UNION.index(entry.locality.kind))
 
 
 class _Default:

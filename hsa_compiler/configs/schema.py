@@ -73,6 +73,11 @@ class LocalityRecord(_Record):
     union: float = Field(ge=0)
     trace: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Equal for entries that were timed on selections of one kind."""
+        return self.kind if self.trace is None else f"{self.kind} {self.trace[:12]}"
+
 
 class Provenance(_Record):
     """The software a schedule was measured with, and when (ISO 8601, UTC)."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from hsa_compiler.configs.schema import SCHEMA_VERSION, DeviceRecord, Entry, KernelConfig
 from hsa_compiler.errors import ConfigError
-from hsa_compiler.folders import config_folder, replace_file
+from hsa_compiler.folders import config_folder, write_whole
 
 LOCK_SECONDS = 30.0
 
@@ -81,10 +81,10 @@ def read_record(path: Path, model: type[Record], version: int, advice: str) -> R
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_fields_of(error)}") from error
+        raise ConfigError(f"{path}: {fields_of(error)}") from error
 
 
-def _fields_of(error: ValidationError, limit: int = 3) -> str:
+def fields_of(error: ValidationError, limit: int = 3) -> str:
     """``entries.0.time.median_ms: Input should be greater than 0``, the first few of them."""
     found = error.errors(include_url=False)
     lines = [
@@ -144,4 +144,4 @@ def _merged(path: Path, device: DeviceRecord, kernel: str, fresh: Iterable[Entry
 
 def _write(path: Path, config: KernelConfig) -> None:
     text = json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=False) + "\n"
-    replace_file(path, text)
+    write_whole(path, text.encode())

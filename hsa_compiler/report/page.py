@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hsa_compiler import __version__
 from hsa_compiler.errors import InputError, WriteError
-from hsa_compiler.folders import replace_file
+from hsa_compiler.folders import write_whole
 from hsa_compiler.report.plots import Plots
 from hsa_compiler.report.study import ENOUGH_FOR_IMPORTANCE, StudyRecord
 from hsa_compiler.tuner.storage import StudyName
@@ -55,7 +55,7 @@ def check_free(path: Path, force: bool) -> None:
 def write_page(path: Path, text: str) -> None:
     """Write the file in one step. Raises WriteError where that fails."""
     try:
-        replace_file(path, text)
+        write_whole(path, text.encode())
     except OSError as error:
         raise WriteError(f"--out {path}: cannot be written: {error.strerror or error}") from error
 

@@ -24,7 +24,16 @@ from typing import Literal
 
 from torch import Tensor
 
-from hsa_compiler.runtime import attention_op, checks, index_op, prepare, retrieve_op, validate
+from hsa_compiler.runtime import (
+    attention_op,
+    checks,
+    feedback,
+    index_op,
+    prepare,
+    recording,
+    retrieve_op,
+    validate,
+)
 from hsa_compiler.runtime.op_support import refuse_transforms
 from hsa_compiler.runtime.selection import InverseIndex, Selection, usable_inverse
 
@@ -107,6 +116,7 @@ def retrieve(
     checked on a CPU only.
     """
     q_slc, landmarks = prepare.cast(q_slc, landmarks)  # type: ignore[assignment]
+    packing = checks.Packing.of(cu_seqlens_q, cu_seqlens_kv)
     args = prepare.retrieve_args(
         q_slc,
         landmarks,
@@ -123,7 +133,7 @@ def retrieve(
         window=window,
         q_offset=q_offset,
         query_block=query_block,
-        packing=checks.Packing.of(cu_seqlens_q, cu_seqlens_kv),
+        packing=packing,
         scale=scale,
         noise_seed=noise_seed,
         force_first=force_first,
@@ -132,7 +142,9 @@ def retrieve(
         deterministic=deterministic,
         backend=backend,
     )
-    return _select(args)
+    selection = _select(args)
+    recording.note(selection, args, packing, chunk_size, q_offset, query_block)
+    return selection
 
 
 def chunk_attention(
@@ -322,6 +334,7 @@ def hsa_attention(
         qkv=(q, k, v),
     )
     selection = _select(first)
+    recording.note(selection, first, packing, chunk_size, q_offset)
     second = prepare.attention_args(
         q,
         k,
@@ -361,5 +374,6 @@ def _select(args: prepare.RetrieveArgs) -> Selection:
 
 def _attend(args: prepare.AttentionArgs, chunks: int) -> Tensor:
     refuse_transforms("chunk_attention", args)
+    args = args._replace(union=feedback.observe(args))
     out: Tensor = attention_op.chunk_attention(*index_op.indexed(args, chunks))[0]
     return out

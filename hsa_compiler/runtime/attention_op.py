@@ -58,8 +58,10 @@ def chunk_attention(
     hide_last: bool,
     deterministic: bool,
     backend: str,
+    union: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Attend to given chunks; `order` and `offsets` are the inverse index, where it stands already.
+    """Attend to given chunks; `order` and `offsets` are the inverse index, where it stands already,
+    `union` what schedules are chosen for, here and in the gradients (`feedback`).
 
     Returns out [B,L,Hq,D] and, without `weights`, total_lse fp32[B,L,Hq] (else no elements), which
     the backward pass needs and which takes no gradient.
@@ -73,7 +75,7 @@ def chunk_attention(
     executable = calls.forward(
         _options(values, chunk_size, scale, query_block, plus_one, hide_last)
     )
-    found = calls.run_indexed(executable, values, dims, q.device, backend, deterministic)
+    found = calls.run_indexed(executable, values, dims, q.device, backend, deterministic, union)
     if weights is None:
         return found["out"], found["total_lse"]
     return found["out"], q.new_empty(0, dtype=accumulator(q.dtype))
@@ -111,6 +113,7 @@ def chunk_attention_backward(
     hide_last: bool,
     deterministic: bool,
     backend: str,
+    union: float | None,
     wrt: str,
 ) -> list[Tensor]:
     """Gradients of `chunk_attention` for the inputs that `wrt` names, in that order."""
@@ -126,7 +129,7 @@ def chunk_attention_backward(
     if executable is not None:
         saved = {"d_out": d_out, "out": out, "total_lse": total_lse}
         values = {**values, **saved}
-        found = calls.run_indexed(executable, values, dims, q.device, backend, deterministic)
+        found = calls.run_indexed(executable, values, dims, q.device, backend, deterministic, union)
     return [
         found[f"d_{name}"] if f"d_{name}" in found else _gradient(values, name).zero_()
         for name in names

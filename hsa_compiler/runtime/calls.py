@@ -50,10 +50,11 @@ def run_indexed(
     device: torch.device,
     backend: str,
     deterministic: bool,
+    union: float | None,
 ) -> dict[str, Tensor]:
     """Run a program of the second half, building the inverse index first where a kernel reads it
     and the caller gave none."""
-    how = (device, backend, deterministic)
+    how = (device, backend, deterministic, union)
     if values.get("order") is None and executable.needs("order", dims, *how):
         values = {**values, **invert().run(values, dims, *how)}
     return executable.run(values, dims, *how)

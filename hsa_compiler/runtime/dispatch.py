@@ -68,7 +68,7 @@ class Dispatched:
     def _fall_back(self, error: IllegalSchedule) -> None:
         old = self.kernel
         self.kernel, choice = _compile(old.problem, old.target, self.fallbacks, error)
-        self.row = record.Row.of(old.problem, old.target, choice)
+        self.row = record.Row.of(old.problem, old.target, replace(choice, union=self.row.union))
         record.note(self.row)
 
 
@@ -160,6 +160,7 @@ def select_schedule(
     device: torch.device,
     backend: str,
     deterministic: bool = False,
+    union: float | None = None,
 ) -> tuple[Problem, Target, Choice]:
     """What `dispatch` would compile, without compiling it.
 
@@ -169,7 +170,7 @@ def select_schedule(
     target = target_of(resolve_backend(backend, device), device)
     row = hardware.detect("cpu" if target.arch == "interpret" else str(device))
     problem = Problem.of(group, dims)
-    return problem, target, choose_schedule(problem, dims, target, row, deterministic)
+    return problem, target, choose_schedule(problem, dims, target, row, deterministic, union)
 
 
 def choose_schedule(
@@ -178,11 +179,13 @@ def choose_schedule(
     target: Target,
     row: hardware.Hardware,
     deterministic: bool = False,
+    union: float | None = None,
 ) -> Choice:
-    """The config store's schedule, without atomic adds where `deterministic` asks for none."""
+    """The config store's schedule for a measured `union` of selections, where there is one, without
+    atomic adds where `deterministic` asks for none."""
     names = problem.group.program.dim_names()
     sizes = {name: dims[name] for name in DYNAMIC_DIMS if name in names}
-    choice = choose(problem, sizes, target, row)
+    choice = replace(choose(problem, sizes, target, row, union), union=union)
     if deterministic and adds_atomically(problem.kind, choice.schedule):
         schedule = without_atomics(problem.kind, choice.schedule)
         if not affordable(problem, schedule, sizes, row):
@@ -210,6 +213,7 @@ def dispatch(
     device: torch.device,
     backend: str,
     deterministic: bool = False,
+    union: float | None = None,
     note: str = "",
 ) -> Dispatched:
     """Choose a schedule, compile the kernel and note the choice, `note` among its reasons.
@@ -220,6 +224,7 @@ def dispatch(
         device: where it will run.
         backend: as the caller gave it, ``"auto"`` included, but not ``"reference"``.
         deterministic: refuse schedules that add atomically.
+        union: measured, of the selections; None where none was.
 
     Raises:
         BackendError: the back end is missing or could not build the kernel.
@@ -228,7 +233,9 @@ def dispatch(
     from hsa_compiler.compiler import compile_kernel
 
     try:
-        problem, target, choice = select_schedule(group, dims, device, backend, deterministic)
+        problem, target, choice = select_schedule(
+            group, dims, device, backend, deterministic, union
+        )
     except IllegalSchedule as error:
         raise BackendError(error.message) from error
     choice = choice.noted(note)
@@ -238,7 +245,7 @@ def dispatch(
         kernel = compile_kernel(problem, choice.schedule, target)
     except IllegalSchedule as error:
         kernel, choice = _compile(problem, target, fallbacks, error)
-    row = record.Row.of(problem, target, choice)
+    row = record.Row.of(problem, target, replace(choice, union=union))
     if record.note(row):
         log.info("%s", row)
     return Dispatched(kernel, row, fallbacks)

@@ -85,6 +85,7 @@ class Executable:
         device: torch.device,
         backend: str,
         deterministic: bool = False,
+        union: float | None = None,
     ) -> dict[str, Tensor]:
         """Compute the program's outputs.
 
@@ -95,6 +96,7 @@ class Executable:
             device: where to run.
             backend: ``"auto"``, ``"triton"``, ``"tvm"`` or ``"reference"``.
             deterministic: use no atomic adds; implied by torch.use_deterministic_algorithms.
+            union: of the selection, for which schedules are chosen (`configs.choose`).
 
         Returns:
             New tensors by name; none of them shares memory with an input.
@@ -109,13 +111,13 @@ class Executable:
             tensor = values.get(name)
             if tensor is not None:
                 inputs[name] = tensor.detach().contiguous()
-            elif self.needs(name, dims, device, backend, deterministic):
+            elif self.needs(name, dims, device, backend, deterministic, union):
                 raise KeyError(f"program {self.program.name} needs a value for {name}")
         # Kernels state their own precision; autocast must not reach into the interpreter either.
         with torch.autocast(device.type, enabled=False), _on(device):
             if resolve_backend(backend, device) == "reference":
                 return self._interpret(inputs, dims)
-            plan = self.plan(dims, device, backend, deterministic)
+            plan = self.plan(dims, device, backend, deterministic, union)
             memory.require(self.program.name, plan.bytes, device)
             return self._launch(inputs, plan, dims, device)
 
@@ -126,30 +128,43 @@ class Executable:
         device: torch.device,
         backend: str,
         deterministic: bool,
+        union: float | None = None,
     ) -> bool:
         """Whether `run` with these arguments reads an input; which ones depends on schedules."""
         if name not in self.inputs or resolve_backend(backend, device) == "reference":
             return name in self.inputs
         with _on(device):
-            return self.plan(dims, device, backend, deterministic).reads(name)
+            return self.plan(dims, device, backend, deterministic, union).reads(name)
 
     def plan(
-        self, dims: Mapping[str, int], device: torch.device, backend: str, deterministic: bool
+        self,
+        dims: Mapping[str, int],
+        device: torch.device,
+        backend: str,
+        deterministic: bool,
+        union: float | None = None,
     ) -> Plan:
         """The kernels of a run; compiled on first use."""
         deterministic = deterministic or torch_wants_deterministic()
-        key = (tuple(sorted(dims.items())), device, backend, deterministic, default_store())
+        how = (device, backend, deterministic, union)
+        key = (tuple(sorted(dims.items())), *how, default_store())
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= PLANS:
                 self._plans.clear()
-            plan = self._plans[key] = self._build(dims, device, backend, deterministic)
+            plan = self._plans[key] = self._build(dims, *how)
         return plan
 
     def _build(
-        self, dims: Mapping[str, int], device: torch.device, backend: str, deterministic: bool
+        self,
+        dims: Mapping[str, int],
+        device: torch.device,
+        backend: str,
+        deterministic: bool,
+        union: float | None,
     ) -> Plan:
-        form = choose_form(self.forms, dims, device, backend, deterministic)
+        how = (device, backend, deterministic, union)
+        form = choose_form(self.forms, dims, *how)
         made = {value.name for group in form.groups for value in group.program.outputs}
         dead = made - set(self.outputs)
         last: dict[str, int] = {}
@@ -158,7 +173,7 @@ class Executable:
         steps = tuple(
             Step(
                 outputs=_outputs(group, dims),
-                kernel=dispatch(group, dims, device, backend, deterministic, form.note(group.kind)),
+                kernel=dispatch(group, dims, *how, form.note(group.kind)),
                 last_use=tuple(n for n in sorted(dead) if last.get(n) == number),
             )
             for number, group in enumerate(form.groups)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from hsa_compiler.errors import InputError
 from hsa_compiler.ir import fuse_groups
+from hsa_compiler.ir.interpreter import TORCH_DTYPES
 from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions, default_scale
-from hsa_compiler.runtime import attention_op, calls, checks, retrieve_op, validate
+from hsa_compiler.runtime import attention_op, calls, checks, feedback, retrieve_op, validate
 from hsa_compiler.runtime.dispatch import resolve_backend, select_schedule
 from hsa_compiler.runtime.executor import DTYPE_NAMES, Executable, torch_wants_deterministic
 from hsa_compiler.runtime.forms import choose_form
@@ -59,7 +60,8 @@ def explain(
 
     Returns:
         One `Row` per kernel in launch order; nothing is compiled or launched. Where the gradients
-        of attention may be one kernel or two, their rows say which it is and why. Without tensors:
+        of attention may be one kernel or two, their rows say which it is and why. What
+        `selection_feedback` has measured counts as in a call. Without tensors:
         every kernel that this process has run so far. Empty for ``backend="reference"``, and
         where there is no token or no chunk yet.
 
@@ -152,24 +154,31 @@ def explain_shape(
         inverse=True,
         dtype=dtype,
     )
-    found: list[Executable | None] = [calls.forward(retrieve), calls.forward(attention)]
+    key = feedback.class_of(sizes, chunk, TORCH_DTYPES[dtype], device)
+    union = None if deterministic else feedback.known(key)
+    # Retrieval reads no selection, and its gradients walk every chunk's list whatever it holds.
+    found: list[tuple[Executable | None, float | None]] = [
+        (calls.forward(retrieve), None),
+        (calls.forward(attention), union),
+    ]
     if backward:
         of = ("weights", "local_weight") if mixed else ("weights",)
         inputs = calls.forward(retrieve).inputs, calls.forward(attention).inputs
         wrt = [n for n in attention_op.DIFFERENTIABLE if n in inputs[1]]
-        found.append(calls.backward(attention, ("out",), tuple(wrt)))
+        found.append((calls.backward(attention, ("out",), tuple(wrt)), union))
         wrt = [n for n in retrieve_op.DIFFERENTIABLE if n in inputs[0]]
-        found.append(calls.backward(retrieve, of, tuple(wrt)))
+        found.append((calls.backward(retrieve, of, tuple(wrt)), None))
     rows: list[Row] = []
-    for executable in found:
+    for executable, measured in found:
         if executable is None:
             continue
-        form = choose_form(executable.forms, sizes, device, backend, deterministic)
+        how = (sizes, device, backend, deterministic, measured)
+        form = choose_form(executable.forms, *how)
         for group in form.groups:
-            chosen = form.explained(select_schedule(group, sizes, device, backend, deterministic))
+            chosen = form.explained(select_schedule(group, *how))
             if group.kind == "attend" and chosen[2].schedule.order == "chunk" and not backward:
                 (index,) = fuse_groups(calls.invert().program)
-                rows.append(Row.of(*select_schedule(index, sizes, device, backend, deterministic)))
+                rows.append(Row.of(*select_schedule(index, *how)))
             rows.append(Row.of(*chosen))
     return rows
 

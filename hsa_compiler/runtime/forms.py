@@ -53,12 +53,17 @@ class Form:
 
 
 def choose_form(
-    forms: Forms, dims: Mapping[str, int], device: torch.device, backend: str, deterministic: bool
+    forms: Forms,
+    dims: Mapping[str, int],
+    device: torch.device,
+    backend: str,
+    deterministic: bool,
+    union: float | None = None,
 ) -> Form:
     """The form of a program to run with these dims on a device; see the module text."""
 
     def select(group: KernelGroup) -> Chosen:
-        return select_schedule(group, dims, device, backend, deterministic)
+        return select_schedule(group, dims, device, backend, deterministic, union)
 
     return form_of(forms, dims, select, lambda: hardware.detect(str(device)))
 
@@ -107,10 +112,11 @@ def _times(chosen: list[Chosen], dims: Mapping[str, int], row: Callable[[], Hard
             raise IllegalSchedule("space", f"{problem.kind}: {choice.reason}")
         names = problem.group.program.dim_names()
         sizes = {name: bucket(dims[name]) for name in DYNAMIC_DIMS if name in names}
-        found = predict(problem, choice.schedule, sizes, row(), backend=target.backend).seconds
+        how = (sizes, row(), choice.union, target.backend)
+        found = predict(problem, choice.schedule, *how).seconds
         if choice.measured is not None:
             # It was tuned here against the plan, so it is as fast at least, whatever is predicted.
-            found = min(found, best(problem, sizes, row(), backend=target.backend).seconds)
+            found = min(found, best(problem, *how).seconds)
         predicted.append(found)
     measured = [choice.measured for _, _, choice in chosen]
     kinds = {choice.locality for _, _, choice in chosen}

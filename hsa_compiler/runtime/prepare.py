@@ -64,6 +64,7 @@ class AttentionArgs(NamedTuple):
     hide_last: bool
     deterministic: bool
     backend: str
+    union: float | None = None
 
 
 def cast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:

@@ -17,7 +17,8 @@ class Row:
 
     `tier` is one of `hsa_compiler.configs.lookup` (``"exact"``, ``"nearest"``, ... ``"generic"``);
     `source` the config file, empty where there is none; `distance` how far its shape class is from
-    the call's, in weighted octaves (infinite without a config).
+    the call's, in weighted octaves (infinite without a config); `union` that of the calls'
+    selections, where `selection_feedback` measured it and it was chosen for.
     """
 
     kernel: str
@@ -29,6 +30,7 @@ class Row:
     source: str
     distance: float
     reason: str
+    union: float | None = None
 
     @classmethod
     def of(cls, problem: Problem, target: Target, choice: Choice) -> Row:
@@ -43,6 +45,7 @@ class Row:
             source=str(choice.source or ""),
             distance=choice.distance,
             reason=choice.reason,
+            union=choice.union,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -57,13 +60,15 @@ class Row:
             "source": self.source,
             "distance": self.distance if self.distance < float("inf") else None,
             "reason": self.reason,
+            "union": self.union,
         }
 
     def __str__(self) -> str:
         where = f" from {self.source}" if self.source else ""
+        measured = "" if self.union is None else f"; measured union {self.union:g} K"
         return (
             f"{self.kernel} {self.dtype} on {self.target}: {self.schedule} "
-            f"[{self.tier}{where}: {self.reason}]"
+            f"[{self.tier}{where}: {self.reason}{measured}]"
         )
 
 

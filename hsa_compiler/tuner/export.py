@@ -73,7 +73,13 @@ def make_entry(task: Task, backend: str, floor: Roofline, evidence: Evidence) ->
         gain_over_planned=None if planned is None else _gain(planned, evidence.winner),
         roofline=floor.share(timing.median_ms / 1e3),
         error=evidence.error,
-        locality=LocalityRecord.model_validate({"kind": task.locality, "union": evidence.union}),
+        locality=LocalityRecord.model_validate(
+            {
+                "kind": task.locality,
+                "union": evidence.union,
+                "trace": None if task.trace is None else task.trace.hash,
+            }
+        ),
         sizes=task.sizes,
         trials=evidence.trials,
         seed=task.seed,

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import optuna
 from optuna.trial import TrialState
 
 from hsa_compiler.errors import ConfigError, InputError
+from hsa_compiler.folders import write_whole
 from hsa_compiler.schedules import kernel_knobs
 from hsa_compiler.schedules.moves import neighbours
 from hsa_compiler.schedules.problem import Problem
@@ -131,10 +131,8 @@ class RecordedSpace:
             ],
             "failures": [[*values(s), kind] for s, kind in self.failures.items()],
         }  # fmt: skip
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            temporary.write_text(json.dumps(data, separators=(",", ":")) + "\n", encoding="utf-8")
-            os.replace(temporary, path)
+            write_whole(path, (json.dumps(data, separators=(",", ":")) + "\n").encode())
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 

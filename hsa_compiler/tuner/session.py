@@ -25,6 +25,7 @@ from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.setting import KERNEL_BENCH, Setting, Turn, open_setting
 from hsa_compiler.tuner.shapes import Shape
 from hsa_compiler.tuner.storage import OpenedStudy, open_study, set_open, storage_errors
+from hsa_compiler.tuner.traced import TraceFile, fit
 from hsa_compiler.tuner.tune import tune
 from hsa_compiler.tuner.workload import Task
 
@@ -36,10 +37,11 @@ SEEDS = 2**31
 class Request:
     """What to tune, where, and how long.
 
-    `kernels` None means all. `storage` None means a journal in the user's cache folder, `out`
-    None the folder of `export.default_folder`, `compile_workers` None as many compiling processes
-    as there are usable CPUs. `workers` GPUs search side by side, from `device` on. `bench` names
-    what the worker runs. Raises InputError.
+    `kernels` None means all. A `trace` takes the place of `locality`. `storage` None means a
+    journal in the user's cache folder, `out` None the folder of `export.default_folder`,
+    `compile_workers` None as many compiling processes as there are usable CPUs. `workers` GPUs
+    search side by side, from `device` on. `bench` names what the worker runs. Raises InputError,
+    and ConfigError where the trace cannot be read.
     """
 
     device: str
@@ -47,6 +49,7 @@ class Request:
     kernels: tuple[str, ...] | None = None
     effort: str = "quick"
     locality: str = "local"
+    trace: TraceFile | None = None
     storage: str | None = None
     resume: bool = False
     out: Path | None = None
@@ -70,12 +73,24 @@ class Request:
             raise InputError(
                 f"unknown locality {self.locality!r}: choose from {', '.join(locality.KINDS)}"
             )
+        if self.trace is not None:
+            trace = self.trace.read()
+            for shape in self.shapes:
+                fit(trace, shape)
 
     def tasks(self) -> list[Task]:
         """One task per kernel and shape. Raises InputError when there is none."""
         tasks = []
         for shape in self.shapes:
-            first = Task("", shape, self.device, self.locality, self.seed, self.warm_l2)
+            first = Task(
+                kernel="",
+                shape=shape,
+                device=self.device,
+                locality=self.locality if self.trace is None else "trace",
+                seed=self.seed,
+                warm_l2=self.warm_l2,
+                trace=self.trace,
+            )
             tasks += [
                 replace(first, kernel=kind)
                 for kind in first.groups

@@ -161,7 +161,8 @@ class Plan:
         )
         digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
         shape = task.shape.name.replace(" ", ",")
-        return f"{task.kernel}/{self.hardware.slug}/{shape}/{task.locality}/{digest}"
+        selection = task.locality if task.trace is None else f"trace-{task.trace.hash[:12]}"
+        return f"{task.kernel}/{self.hardware.slug}/{shape}/{selection}/{digest}"
 
 
 def tune(

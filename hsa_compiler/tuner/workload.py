@@ -27,6 +27,7 @@ from hsa_compiler.schedules.locality import causal_bounds, make_selection
 from hsa_compiler.schedules.problem import DYNAMIC_DIMS, Problem
 from hsa_compiler.tuner.correctness import given_selection
 from hsa_compiler.tuner.shapes import Shape
+from hsa_compiler.tuner.traced import TraceFile, fit
 
 #: Kernels whose outputs are drawn where other kernels read them.
 DRAWN = ("attend_grad_q", "attend_grad_kv", "attend_grad")
@@ -38,7 +39,10 @@ LARGE = 8.0
 
 @dataclass(frozen=True)
 class Task:
-    """One kernel, shape and kind of selection to tune, and where: a worker needs no more."""
+    """One kernel, shape and kind of selection to tune, and where: a worker needs no more.
+
+    `locality` is ``"trace"`` exactly where a `trace` is given.
+    """
 
     kernel: str
     shape: Shape
@@ -46,6 +50,7 @@ class Task:
     locality: str = "local"
     seed: int = 0
     warm_l2: bool = False
+    trace: TraceFile | None = None
 
     @cached_property
     def groups(self) -> dict[str, KernelGroup]:
@@ -95,17 +100,21 @@ def kernel_groups(shape: Shape) -> dict[str, KernelGroup]:
 
 
 def timing_values(task: Task, device: torch.device) -> dict[str, Tensor]:
-    """Inputs of the task's kernel at its full size, with a selection of the task's locality.
+    """Inputs of the task's kernel at its full size, with a selection of the task's locality; those
+    of a trace have their recorded weights, too.
 
     With more keys than queries, the queries are the end of the sequence.
     """
     shape = task.shape
     before = max(0, shape.Lkv - shape.L)
     lo, hi = causal_bounds(shape.B, shape.L, shape.C, shape.S, q_offset=before, device=device)
-    indices = make_selection(
-        task.locality, lo, hi, heads=shape.Hi, chunks=shape.C, top_k=shape.K, seed=task.seed
-    )
-    given = {"lo": lo, "hi": hi, "indices": indices}
+    given = {"lo": lo, "hi": hi}
+    if task.trace is not None:
+        given |= {name: x.to(device) for name, x in fit(task.trace.read(), shape).items()}
+    else:
+        given["indices"] = make_selection(
+            task.locality, lo, hi, heads=shape.Hi, chunks=shape.C, top_k=shape.K, seed=task.seed
+        )
     return Values(shape, task.groups, device, task.seed, given).inputs_of(task.kernel)
 
 

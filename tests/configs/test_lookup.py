@@ -213,6 +213,15 @@ def test_a_schedule_too_big_for_a_smaller_relative_is_refused(tmp_path: Path) ->
     assert "shared_memory" in choice.reason
 
 
+def test_without_a_measurement_a_trace_comes_first(tmp_path: Path) -> None:
+    for warps, kind in enumerate(("random", "local", "trace")):
+        schedule = TUNED.replace(warps=1 << warps)
+        problem, sizes = add(tmp_path, schedule=schedule, locality=kind, union=1.3)
+        choice = ConfigStore([tmp_path]).choose(problem, sizes, SM90, H100)
+        assert choice.schedule.warps == 1 << warps
+        assert choice.locality == kind
+
+
 def test_measured_locality_picks_among_entries_of_a_class(tmp_path: Path) -> None:
     add(tmp_path, schedule=TUNED.replace(warps=1), locality="random", union=6.4)
     problem, sizes = add(tmp_path, schedule=TUNED.replace(warps=2), locality="local", union=1.3)
