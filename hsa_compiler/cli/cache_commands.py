@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from hsa_compiler.cache import KernelCache
+from hsa_compiler.cli.options import AsJson
 from hsa_compiler.cli.output import human_bytes, print_json, print_table
 from hsa_compiler.errors import InputError
 from hsa_compiler.schedules.schedule import KERNELS
@@ -20,7 +21,6 @@ from hsa_compiler.schedules.schedule import KERNELS
 app = typer.Typer(no_args_is_help=True)
 
 Folder = Annotated[Path | None, typer.Option(help="Another cache folder than the user's.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command("list")

@@ -1,4 +1,4 @@
-"""``hsa-compiler configs list|show|verify``: the tuned configs.
+"""``hsa-compiler configs list|show|verify|retest|export``: the tuned configs.
 
 hsa-compiler configs list
 hsa-compiler configs show nvidia_h100_80gb_hbm3/attend
@@ -13,6 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
+from hsa_compiler.cli.configs_export import export
+from hsa_compiler.cli.configs_retest import retest
+from hsa_compiler.cli.options import AsJson, Folder
 from hsa_compiler.cli.output import print_json, print_table
 from hsa_compiler.configs import (
     ConfigStore,
@@ -27,12 +30,8 @@ from hsa_compiler.schedules import legality
 from hsa_compiler.schedules.schedule import IllegalSchedule
 
 app = typer.Typer(no_args_is_help=True)
-
-Folder = Annotated[
-    list[Path] | None,
-    typer.Option(help="Folder of configs instead of the user's and the packaged one."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+app.command("retest")(retest)
+app.command("export")(export)
 
 
 @app.command("list")

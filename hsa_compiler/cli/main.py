@@ -95,7 +95,7 @@ COMMANDS = (
         "configs",
         "hsa_compiler.cli.configs_commands",
         "app",
-        "List, show and verify tuned configs.",
+        "List, show, verify, retest and export tuned configs.",
     ),
     Command(
         "cache",

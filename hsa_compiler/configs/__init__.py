@@ -5,6 +5,7 @@ from hsa_compiler.configs.forms import FormTimes
 from hsa_compiler.configs.lookup import (
     Choice,
     ConfigStore,
+    Winner,
     choose,
     default_store,
     set_default_store,
@@ -42,6 +43,7 @@ __all__ = [
     "ScheduleTime",
     "ShapeClass",
     "Timing",
+    "Winner",
     "choose",
     "data_dtype",
     "default_store",

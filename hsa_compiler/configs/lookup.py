@@ -18,15 +18,15 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsa_compiler.configs.forms import FormTimes, faster_form
-from hsa_compiler.configs.schema import Entry, KernelConfig
+from hsa_compiler.configs.schema import DeviceRecord, Entry, KernelConfig
 from hsa_compiler.configs.shapes import ShapeClass, bucket
 from hsa_compiler.configs.store import config_path, load_config, packaged_folder, user_folder
-from hsa_compiler.errors import ConfigError
+from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules import space
 from hsa_compiler.schedules.cost_model import Prediction, best, predict
 from hsa_compiler.schedules.defaults import generic
@@ -73,6 +73,15 @@ class Choice:
     def noted(self, note: str) -> Choice:
         """The same with one more reason, where there is one."""
         return replace(self, reason=f"{self.reason}; {note}") if note else self
+
+
+@dataclass(frozen=True)
+class Winner:
+    """An entry that calls of its class get, with its file and the device it was tuned on."""
+
+    path: Path
+    device: DeviceRecord
+    entry: Entry
 
 
 @dataclass(frozen=True)
@@ -144,7 +153,7 @@ class ConfigStore:
         """Take over what another process chose from the same folders."""
         self._choices.update(choices)
 
-    def winners(
+    def nearest_schedules(
         self, problem: Problem, sizes: Mapping[str, int], backend: str
     ) -> Iterator[Schedule]:
         """The tuned schedules of the nearest classes on any device, the nearest first, each once:
@@ -174,6 +183,33 @@ class ConfigStore:
             if folder.is_dir()
             for path in sorted(folder.glob("*/*.json"))
         ]
+
+    def winners(
+        self, slug: str | None = None, kernels: Collection[str] | None = None
+    ) -> list[Winner]:
+        """The entries that exact lookups find, of one device or all, of some kernels or all: of
+        one class and kind of selection the first, folder by folder.
+
+        Raises:
+            ConfigError: one of their files is not valid.
+            InputError: there is none.
+        """
+        found: dict[Hashable, Winner] = {}
+        for path in self.files():
+            of_device = slug is None or path.parent.name == slug
+            if of_device and (kernels is None or path.stem in kernels):
+                config = load_config(path)
+                for entry in config.entries:
+                    winner = Winner(path, config.device, entry)
+                    found.setdefault((path.parent.name, entry.key()), winner)
+        if not found:
+            named = f"{', '.join(kernels or ('any kernel',))} for {slug or 'any device'}"
+            known = ", ".join(dict.fromkeys(path.parent.name for path in self.files()))
+            raise InputError(
+                f"no tuned configs of {named} in {', '.join(map(str, self.folders))}; devices "
+                f"there: {known or 'none'}. Run `hsa-compiler autotune`, or give another --folder"
+            )
+        return list(found.values())
 
     def load(self, path: Path) -> KernelConfig | None:
         """One file, or None (said once) where it is missing or not valid."""

@@ -115,7 +115,9 @@ def merge_entries(folder: Path, device: DeviceRecord, entries: Sequence[Entry]) 
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.parent / ".lock", timeout=LOCK_SECONDS):
-                _write(path, _merged(path, device, kernel, fresh))
+                config = _merged(path, device, kernel, fresh)
+                text = json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=False)
+                write_whole(path, f"{text}\n".encode())
         except Timeout as error:
             raise ConfigError(
                 f"{path}: still locked after {LOCK_SECONDS:.0f} s by another process"
@@ -140,8 +142,3 @@ def _merged(path: Path, device: DeviceRecord, kernel: str, fresh: Iterable[Entry
     return KernelConfig(
         schema_version=SCHEMA_VERSION, kernel=kernel, device=device, entries=ordered
     )
-
-
-def _write(path: Path, config: KernelConfig) -> None:
-    text = json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=False) + "\n"
-    write_whole(path, text.encode())

@@ -6,11 +6,13 @@ Each failure is one `InputError` that says what was given, what is allowed and w
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from hsa_compiler.errors import InputError
+from hsa_compiler.schedules.schedule import KERNELS
 
 CHUNK_SIZES = (16, 32, 64, 128)
 HEAD_DIMS = (16, 32, 64, 128, 256)
@@ -30,6 +32,13 @@ def one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
     # Arrays and tensors compare element by element, so they are not compared at all.
     if not isinstance(value, str | None) or value not in allowed:
         raise InputError(f"{name}={value!r}: give one of {', '.join(map(repr, allowed))}")
+
+
+def kernels(names: Iterable[str]) -> None:
+    """Raise unless every name is that of a kernel."""
+    unknown = [name for name in names if name not in KERNELS]
+    if unknown:
+        raise InputError(f"unknown kernels {', '.join(unknown)}: choose from {', '.join(KERNELS)}")
 
 
 def is_whole(text: str) -> bool:

@@ -43,6 +43,21 @@ class Candidate:
     number: int
 
 
+def schedule_of(trial: FrozenTrial, space: SearchSpace) -> Schedule | None:
+    """The candidate of a trial; None where it is of another space."""
+    if trial.distributions != space.distributions():
+        return None
+    return space.decode(trial.params)
+
+
+def measured(trial: FrozenTrial, space: SearchSpace) -> Finished | None:
+    """What a trial measured; None where it failed, is not done, or is of another space."""
+    schedule = schedule_of(trial, space)
+    if schedule is None or trial.state is not TrialState.COMPLETE or trial.value is None:
+        return None
+    return Finished(schedule, math.exp(trial.value), trial.user_attrs["outcome"]["error"])
+
+
 class History:
     """The trials of a study.
 
@@ -101,7 +116,7 @@ class History:
         for trial in self._study.get_trials(deepcopy=False):
             if trial.number in self._settled or trial.number in self._own:
                 continue
-            schedule = self._schedule_of(trial)
+            schedule = schedule_of(trial, self._space)
             if schedule is None:
                 continue
             if is_stale(trial, time.time()):
@@ -111,10 +126,9 @@ class History:
             elif trial.state is TrialState.RUNNING:
                 if schedule not in self._needed:
                     self._elsewhere.add(schedule)
-            elif trial.state is TrialState.COMPLETE and trial.value is not None:
-                error = trial.user_attrs["outcome"]["error"]
+            elif (finished := measured(trial, self._space)) is not None:
                 self._settle(trial.number, schedule)
-                self._finished.append(Finished(schedule, math.exp(trial.value), error))
+                self._finished.append(finished)
             elif "failure" in trial.user_attrs:
                 self._settle(trial.number, schedule)
                 message = trial.user_attrs.get("message", "")
@@ -145,11 +159,6 @@ class History:
         self._failures[kind] += 1
         self._causes[schedule] = (kind, message)
 
-    def _schedule_of(self, trial: FrozenTrial) -> Schedule | None:
-        if set(trial.params) != set(self._distributions):
-            return None  # killed while the trial was being written, by a version that could be
-        return self._space.decode(trial.params)
-
     def claim(self, schedule: Schedule) -> Candidate | None:
         """Record a point as in flight here; None where another process was first."""
         params = self._space.encode(schedule)
@@ -172,7 +181,7 @@ class History:
             open_or_done = trial.state is TrialState.RUNNING or (
                 trial.state is TrialState.COMPLETE or "failure" in trial.user_attrs
             )
-            same = open_or_done and self._schedule_of(trial) == schedule
+            same = open_or_done and schedule_of(trial, self._space) == schedule
             if same and not is_stale(trial, time.time()):
                 return True
         return False

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hsa_compiler.errors import ConfigError, InputError
+from hsa_compiler.runtime import validate
 from hsa_compiler.schedules import locality
 from hsa_compiler.schedules.hardware import Hardware
-from hsa_compiler.schedules.schedule import KERNELS
 from hsa_compiler.tuner.effort import effort
 from hsa_compiler.tuner.export import default_folder, read_entry, write_entries
 from hsa_compiler.tuner.fleet import devices, helpers
@@ -62,11 +62,7 @@ class Request:
 
     def __post_init__(self) -> None:
         effort(self.effort)
-        unknown = [name for name in self.kernels or () if name not in KERNELS]
-        if unknown:
-            raise InputError(
-                f"unknown kernels {', '.join(unknown)}: choose from {', '.join(KERNELS)}"
-            )
+        validate.kernels(self.kernels or ())
         if not 0 <= self.seed < SEEDS:
             raise InputError(f"seed {self.seed}: give a whole number from 0 to {SEEDS - 1}")
         if self.locality not in locality.KINDS:

@@ -181,6 +181,17 @@ def parse_shape(text: str, dtype: str = "bf16") -> Shape:
     return Shape(text.replace(",", " "), **given)
 
 
+def spelled(shape: Shape) -> str:
+    """A shape as `parse_shape` takes it: a preset's name, or its sizes."""
+    if SHAPES.get(shape.name) == shape:
+        return shape.name
+    sizes = {name: value for name, value in dataclasses.asdict(shape).items() if name != "name"}
+    left_out = {"B": 1, "Lkv": shape.L, "normalize": "softmax"}
+    return ",".join(
+        f"{name}={value}" for name, value in sizes.items() if left_out.get(name) != value
+    )
+
+
 def parse_shapes(texts: list[str], device_kind: str, default_count: int = 1) -> list[Shape]:
     """The shapes of a run: those named, or the first default ones of ``"cpu"`` or ``"cuda"``.
 
@@ -204,9 +215,12 @@ def parse_shapes(texts: list[str], device_kind: str, default_count: int = 1) -> 
 
 
 def parse_kernels(text: str) -> tuple[str, ...] | None:
-    """Kernels separated by commas; None, for all of them, where `text` is empty. Raises
-    InputError for a text that names none."""
+    """Kernels separated by commas; None, for all of them, where `text` is empty.
+
+    Raises InputError where none is named, or one that does not exist.
+    """
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if text and not names:
         raise InputError(f"--kernels {text!r} names none: leave it out to take them all")
+    validate.kernels(names)
     return names or None

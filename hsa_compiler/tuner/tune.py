@@ -3,8 +3,7 @@
     space -> search (worker evaluates candidates) -> race of finalists -> duel with the defaults
           -> verdict -> config entry
 
-The duel's fresh samples decide and are what the entry reports: the race picks the luckiest of
-several candidates, so its own figures would flatter the winner.
+The duel's fresh samples decide and are what the entry reports (`finals`).
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from hsa_compiler.threads import tvm_threads
 from hsa_compiler.tuner.compile_pool import CompilePool, Job
 from hsa_compiler.tuner.effort import Effort
 from hsa_compiler.tuner.export import Evidence, Raced, make_entry
+from hsa_compiler.tuner.finals import MIN_RACE_SECONDS, Duel, contest
 from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
-from hsa_compiler.tuner.measure import MIN_ROUNDS
 from hsa_compiler.tuner.results import KernelResult, StudyPlan
 from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.search_space import SearchSpace
@@ -47,9 +46,6 @@ TRANSFERRED = 4
 FAMILY = ("order", "tokens", "parts", "combine", "top_k", "descriptors", "lanes")
 #: Candidates that are compiled side by side at most: later proposals learn from their times.
 BATCH = 12
-#: Part of the race's time that picks a winner; the rest is the duel.
-PICK_SHARE = 0.5
-MIN_RACE_SECONDS = 1.0
 
 
 class Watch(Protocol):
@@ -84,7 +80,7 @@ class Plan:
             for prediction in ranked(task.problem, task.sizes, hardware, None, backend)
         )
         search_space = SearchSpace.of(task.problem, backend, default, hardware)
-        winners = default_store().winners(task.problem, task.sizes, backend)
+        winners = default_store().nearest_schedules(task.problem, task.sizes, backend)
         transferred = itertools.islice(filter(search_space.is_legal, winners), TRANSFERRED)
         return cls(task, backend, hardware, search_space, default, order, tuple(transferred))
 
@@ -259,7 +255,13 @@ def _compile(
     plan: Plan, search: Search, effort: Effort, pool: CompilePool
 ) -> dict[Schedule, CandidateFailed | None]:
     """Compile the next few candidates, while nothing is measured: why each failed, or None."""
-    points = search.upcoming(min(pool.workers, BATCH))
+    return side_by_side(plan, search.upcoming(min(pool.workers, BATCH)), effort, pool)
+
+
+def side_by_side(
+    plan: Plan, points: Sequence[Schedule], effort: Effort, pool: CompilePool
+) -> dict[Schedule, CandidateFailed | None]:
+    """Compile candidates of a plan in parallel: why each failed, or None."""
     jobs = {point: Job(plan.task.problem, point, plan.target) for point in points}
     failed = pool.build(jobs.values(), effort.compile_timeout)
     return {point: failed.get(job) for point, job in jobs.items()}
@@ -273,45 +275,12 @@ def _missing_default(plan: Plan, search: Search) -> str | None:
     return f"the default schedule ({plan.generic}) cannot be timed: {cause}"
 
 
-def _race(
-    plan: Plan, search: Search, worker: Worker, effort: Effort, deadline: float
-) -> tuple[dict[str, Schedule], dict[str, list[float]]]:
-    """Pick the fastest finalist, then duel it against the defaults: names and paired times.
-
-    A race has a least number of rounds, so slow kernels get fewer finalists: the run keeps to its
-    time. Where one is left beside the defaults there is nothing to pick.
-    """
-    took = {trial.schedule: trial.median_ms / 1e3 for trial in search.finished}
+def _race(plan: Plan, search: Search, worker: Worker, effort: Effort, deadline: float) -> Duel:
+    """The duel of the fastest candidate with the defaults."""
+    took = {trial.schedule: trial.median_ms for trial in search.finished}
     defaults = [s for s in plan.defaults if s in took]
-    finalists = list(dict.fromkeys([*defaults, *list(took)[: effort.finalists]]))
     seconds = max(MIN_RACE_SECONDS, deadline - time.monotonic())
-    rounds = 2 * MIN_ROUNDS  # every round runs each of them twice
-    while (
-        len(finalists) > len(defaults) + 1
-        and rounds * sum(took[s] for s in finalists) > seconds * PICK_SHARE
-    ):
-        finalists.pop()
-    names = {f"s{at}": schedule for at, schedule in enumerate(finalists)}
-    timeout = seconds + effort.run_timeout + effort.compile_timeout * len(names)
-    seed = plan.task.seed
-    if len(finalists) <= len(defaults) + 1:
-        return names, _run_race(worker, names, effort, seconds, seed, timeout)
-    picked = _run_race(worker, names, effort, seconds * PICK_SHARE, seed, timeout)
-    best = names[fastest(picked)[0]]
-    duel = {name: s for name, s in names.items() if s == best or s in defaults}
-    seconds *= 1 - PICK_SHARE
-    return duel, _run_race(worker, duel, effort, seconds, seed + 1, timeout)
-
-
-def _run_race(
-    worker: Worker,
-    names: Mapping[str, Schedule],
-    effort: Effort,
-    seconds: float,
-    seed: int,
-    timeout: float,
-) -> dict[str, list[float]]:
-    return worker.race(names, effort.race_rounds, seconds, seed, timeout)
+    return contest(worker, took, defaults, effort, seconds, plan.task.seed)
 
 
 def _ship(

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hsa_compiler.schedules.schedule import KERNELS
+from hsa_compiler.tuner.rematch import Retested
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.session import Outcome
@@ -124,6 +125,10 @@ class Progress:
         self._state = None
         self._print(summary(result))
 
+    def raced(self, result: Retested, number: int, total: int) -> None:
+        """A stored winner was raced again, or passed over."""
+        self._print(f"[{number + 1}/{total}] {verdict(result)}")
+
     def note(self, text: str) -> None:
         """A remark that stays."""
         self._print(text)
@@ -138,13 +143,38 @@ def summary(result: KernelResult) -> str:
     failures = describe_failures(result.failures)
     tail = f", {result.trials} trials" + (f", failed: {failures}" if failures else "")
     if result.time_ms is None:
-        return f"{head}{result.outcome}: {_shortened(result.message, 120)}{tail}"
+        return f"{head}{result.outcome}: {shortened(result.message, 120)}{tail}"
     text = f"{head}{milliseconds(result.time_ms)}"
     if result.outcome == "tuned":
         text += f", {gain(result)} over the default with {result.schedule}"
     else:
         text += f", the {result.shipped} schedule stands: nothing is shown to be faster"
     return text + tail
+
+
+#: What a person reads of a stored winner's outcome.
+VERDICTS = {
+    "best": "still best",
+    "even": "as fast as the best rival, within noise",
+    "beaten": "beaten",
+    "fails": "fails now",
+    "skipped": "not raced",
+}
+
+
+def verdict(result: Retested) -> str:
+    """One line on a stored winner."""
+    text = f"{result.kernel} {result.shape} {result.locality}: {VERDICTS[result.outcome]}"
+    if result.outcome == "beaten":
+        text += f" by {result.by} {gain(result)}, {result.by_schedule}"
+    if result.time_ms is not None:
+        text += f", {milliseconds(result.time_ms)} ({moved(result)} of the recorded time)"
+    return f"{text}: {shortened(result.message, 120)}" if result.message else text
+
+
+def moved(result: Retested) -> str:
+    """A winner's time now over the recorded one, ``1.03x``; empty where it was not timed."""
+    return "" if result.time_ms is None else f"{result.time_ms / result.recorded_ms:.2f}x"
 
 
 def results_table(outcome: Outcome) -> Table:
@@ -181,7 +211,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     """The final table, what went wrong, and the files written."""
     console.print(results_table(outcome))
     lines = [
-        f"{result.kernel} {result.shape} {result.outcome}: {_shortened(result.message)}"
+        f"{result.kernel} {result.shape} {result.outcome}: {shortened(result.message)}"
         for result in outcome.results
         if result.message
     ]
@@ -191,7 +221,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def gain(result: KernelResult) -> str:
+def gain(result: KernelResult | Retested) -> str:
     """``1.32x (1.30-1.35)``."""
     if result.gain is None:
         return ""
@@ -210,6 +240,6 @@ def describe_failures(failures: dict[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in failures.items())
 
 
-def _shortened(text: str, limit: int = 300) -> str:
+def shortened(text: str, limit: int = 300) -> str:
     words = " ".join(text.split())
     return words if len(words) <= limit else f"{words[:limit]}…"

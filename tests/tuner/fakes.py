@@ -202,6 +202,8 @@ class SilentView:
     def end(self, result: KernelResult) -> None:
         self.results.append(result)
 
+    def raced(self, *_: object) -> None: ...
+
     def note(self, text: str) -> None:
         self.notes.append(text)
 

@@ -15,7 +15,7 @@ from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules.hardware import host_cpu
 from hsa_compiler.schedules.locality import causal_bounds, measured_union
 from hsa_compiler.schedules.problem import Target
-from hsa_compiler.tuner import session
+from hsa_compiler.tuner import session, setting
 from hsa_compiler.tuner.shapes import Shape
 from hsa_compiler.tuner.traced import TraceFile, fit
 from hsa_compiler.tuner.tune import Plan
@@ -141,7 +141,7 @@ def test_what_is_tuned_names_its_trace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: TraceFile
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(session, "Worker", InProcessWorker)
+    monkeypatch.setattr(setting, "Worker", InProcessWorker)
     for given in (None, file):
         outcome = session.run(
             request(tmp_path, shapes=(shape(128),), trace=given, seed=1), SilentView()
