@@ -15,7 +15,7 @@ CONSTRAINTS ?= constraints.txt
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTEST := $(BIN)/python -m pytest -q
+PYTEST := $(BIN)/python -m pytest -q --durations=15
 LINKS := build/lint
 FOLDERS := ir schedules tuned_configs model benchmarks
 

@@ -104,14 +104,15 @@ def run(request: Request, say: Callable[[str], None]) -> tuple[Front, bool]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     device = torch.device(request.device)
     resolve_backend("auto", device)
-    make_folder(request.folder)
     hardware = detect(request.device)
     studies = cache_folder() / "studies"
     if request.storage is None:
         require_writable("the cache folder", studies, "set XDG_CACHE_HOME to one that can")
     spec = request.storage or str(studies / f"pareto-{hardware.slug}.journal")
+    storage = open_storage(spec)
+    make_folder(request.folder)
     opened = open_study(
-        open_storage(spec),
+        storage,
         request.study_name(hardware.slug),
         request.resume,
         (StudyDirection.MINIMIZE, request.quality.direction),

@@ -40,7 +40,8 @@ def settle_tvm() -> None:
 
 
 def settle_openmp() -> None:
-    """Call before torch is imported, so only where the process is ours: in a command.
+    """Call before torch is imported, so only where the process is ours: in a command, or before it
+    starts another.
 
     Waiting without any turns (OMP_WAIT_POLICY=PASSIVE) would make torch's own products slow.
     """

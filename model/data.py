@@ -80,7 +80,9 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(f"{path}: no such file or folder; give text, or 'synthetic'")
+        raise InputError(
+            f"{path}: neither a file of text nor a folder of them; give one, or synthetic data"
+        )
     return sorted(
         f
         for f in path.rglob("*")

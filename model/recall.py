@@ -186,10 +186,14 @@ def read_qk(path: Path) -> tuple[Tensor, Tensor]:
     A batch of one may be left out. Raises ConfigError for a file that cannot be read, InputError
     for tensors that do not fit.
     """
+    if not path.is_file():
+        raise ConfigError(f"{path}: not a file: give one of safetensors with q and k")
     try:
         stored = load_file(path)
     except (OSError, SafetensorError) as err:
-        raise ConfigError(f"{path}: cannot be read as safetensors: {err}") from err
+        raise ConfigError(
+            f"{path}: cannot be read as safetensors ({err}): give a file with q and k"
+        ) from err
     missing = [name for name in ("q", "k") if name not in stored]
     if missing:
         raise InputError(

@@ -73,13 +73,16 @@ def autotune(
     l2: Annotated[str, typer.Option(help="GPU cache before each timing: cold or warm.")] = "cold",
     workers: Annotated[
         int,
-        typer.Option(help="GPUs that search side by side, one process each, from --device on."),
+        typer.Option(
+            help="GPUs that search side by side, one process each, from --device on (1 or more)."
+        ),
     ] = 1,
     contribute: Annotated[
         bool,
         typer.Option(
             help="Only add trials to a run that another process conducts with the same options and "
-            "--storage, maybe on another machine with the same GPU."
+            "--storage, maybe on another machine with the same GPU; waits for it to begin, as long "
+            "as the effort lasts."
         ),
     ] = False,
     compile_workers: Annotated[
@@ -110,10 +113,9 @@ def autotune(
         # A shell's unset variable; as a folder it would be the one the user happens to be in.
         if given is not None and not given.strip():
             raise InputError(f"{name} is empty: give a path, or leave the option out")
-    if contribute and (resume or out is not None):
-        raise InputError(
-            "--contribute adds trials and writes no configs: leave --resume, --out out"
-        )
+    for name, is_given in (("--resume", resume), ("--out", out is not None)):
+        if contribute and is_given:
+            raise InputError(f"--contribute only adds trials to a run: leave {name} out")
     if trace is not None and locality is not None:
         raise InputError("--trace and --locality both name selections: give one of them")
     where = pick_device(device)

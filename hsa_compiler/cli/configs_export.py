@@ -30,8 +30,9 @@ def export(
     ],
     out: Annotated[str, typer.Option(metavar="PATH", help="The folder to write to.")],
     device: Annotated[
-        str, typer.Option(help="A device's folder, e.g. nvidia_h200; all of them by default.")
-    ] = "",
+        str | None,
+        typer.Option(help="A device's folder, e.g. nvidia_h200; all of them by default."),
+    ] = None,
     kernels: Annotated[
         str, typer.Option(help="Kernels, separated by commas; all of them by default.")
     ] = "",
@@ -46,7 +47,9 @@ def export(
     one_of("--format", format_, tuple(FORMATS))
     if not out.strip():
         raise InputError("--out is empty: give a folder")
-    winners = ConfigStore(folder or None).winners(device or None, parse_kernels(kernels))
+    if device is not None and not device.strip():
+        raise InputError("--device is empty: name one, or leave the option out")
+    winners = ConfigStore(folder or None).winners(device, parse_kernels(kernels))
     found = tables(winners)
     texts = FORMATS[format_](found)
     target = Path(out).expanduser()

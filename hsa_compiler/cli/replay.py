@@ -45,14 +45,21 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Compare searches on a recorded space: trials until they are near the best known schedule."""
+    import optuna
+
     from hsa_compiler.runtime.validate import one_of
     from hsa_compiler.tuner.recorded import RecordedSpace, trials_to
     from hsa_compiler.tuner.recorded import replay as run
     from hsa_compiler.tuner.samplers import SAMPLERS
 
+    if storage is not None and not storage.strip():
+        raise InputError("--storage is empty: give a path or a URL, or leave the option out")
     names = [name.strip() for name in samplers.split(",") if name.strip()]
+    if not names:
+        raise InputError(f"--samplers {samplers!r} names none: choose from {', '.join(SAMPLERS)}")
     for name in names:
         one_of("--samplers", name, tuple(SAMPLERS))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if Path(which).is_file():
         recorded = RecordedSpace.read(Path(which))
     else:
@@ -66,7 +73,7 @@ def replay(
             curves = [run(recorded, name, seed, trials, before) for seed in range(seeds)]
             found = {f"within {x:.0%}": _number(trials_to(curves, x)) for x in WITHIN}
             end = sorted(curve[-1] for curve in curves)[len(curves) // 2]
-            rows.append({"search": label, **found, f"best after {trials}": round(end, 4)})
+            rows.append({"search": label, **found, f"best after {trials}": _number(round(end, 4))})
     if as_json:
         print_json(rows)
         return

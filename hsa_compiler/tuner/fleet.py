@@ -25,7 +25,7 @@ from hsa_compiler.schedules.cost_model import roofline
 from hsa_compiler.schedules.hardware import detect
 from hsa_compiler.threads import usable_cpus
 from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
-from hsa_compiler.tuner.setting import Setting, Turn, open_setting
+from hsa_compiler.tuner.setting import Setting, Turn, explained, open_setting
 from hsa_compiler.tuner.storage import is_open, newest_study
 from hsa_compiler.tuner.tune import Plan, explore
 from hsa_compiler.tuner.worker import CandidateFailed
@@ -49,14 +49,17 @@ def devices(request: Request) -> list[str]:
     """
     if request.workers == 1:
         return [request.device]
+    if request.workers < 1:
+        raise InputError(f"--workers {request.workers}: give a number of GPUs from 1 on")
     device = torch.device(request.device)
     if device.type != "cuda":
         raise InputError(
             f"--workers {request.workers} on {request.device}: candidates that are timed side by "
-            "side on one CPU disturb each other; compiling is spread over its cores anyway"
+            "side on one CPU disturb each other; leave --workers out, compiling is spread over its "
+            "cores anyway"
         )
     first, count = device.index or 0, torch.cuda.device_count()
-    if request.workers < 1 or first + request.workers > count:
+    if first + request.workers > count:
         raise InputError(
             f"--workers {request.workers} from {request.device} on: this machine has {count} GPUs"
         )
@@ -80,20 +83,23 @@ def helpers(request: Request, note: Callable[[str], None]) -> Iterator[None]:
     started = []
     for name in others:
         mine = replace(request, device=name, workers=1, compile_workers=max(1, compiling))
-        process = context.Process(target=_help, args=(mine, os.getpid()), daemon=True)
+        # No daemon: those may not have the processes that compile. `_help` ends with its parent.
+        process = context.Process(target=_help, args=(mine, os.getpid()))
         process.start()
         started.append((name, process))
     try:
         yield
     finally:
         deadline = time.monotonic() + GRACE_SECONDS
-        for name, process in started:
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
+        try:
+            for name, process in started:
+                process.join(max(0.0, deadline - time.monotonic()))
+                if process.exitcode:
+                    note(f"the process on {name} ended with exit code {process.exitcode}")
+        finally:
+            for _, process in started:
                 process.kill()
                 process.join()
-            elif process.exitcode:
-                note(f"the process on {name} ended with exit code {process.exitcode}")
 
 
 def _help(request: Request, parent: int) -> None:
@@ -129,8 +135,17 @@ def contribute(request: Request, view: View) -> int:
     added = 0
     spent: set[str] = set()
     devices(request)
-    with open_setting(request, view) as at, helpers(request, view.note):
+    with (
+        open_setting(request, view) as at,
+        explained(at.storage_spec, "what was measured is kept there"),
+        helpers(request, view.note),
+    ):
         until = time.monotonic() + at.limits.seconds
+        if _open_study(at, spent) is None:
+            view.note(
+                f"no run of these kernels and shapes on {at.hardware.name} is open in "
+                f"{at.storage_spec}: waiting for one, {at.limits.seconds:.0f} s at most"
+            )
         while time.monotonic() < until:
             found = _open_study(at, spent)
             if found is None and spent:
@@ -160,7 +175,8 @@ def _add_trials(at: Setting, plan: Plan, study: optuna.Study, until: float) -> i
     try:
         task = BenchTask(plan.task, at.limits)
         info: BenchInfo = at.worker.setup(task, at.limits.setup_timeout)
-        search.set_floor(roofline(plan.task.problem, plan.task.sizes, info.hardware))
+        floor = roofline(plan.task.problem, plan.task.sizes, info.hardware)
+        search.set_floor(floor, record=False)
         explore(plan, search, at.worker, at.limits, goes_on, at.view, at.compiler)
     except CandidateFailed as error:
         at.view.note(f"{plan.task.kernel} {plan.task.shape.name}: {error.kind}: {error}")

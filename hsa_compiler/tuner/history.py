@@ -7,13 +7,16 @@ lowest one, the others give way. A trial whose owner is gone is closed, and its 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hsa_compiler.schedules.schedule import Schedule
@@ -27,7 +30,6 @@ from hsa_compiler.tuner.storage import (
     is_stale,
     owner_stamp,
     set_attr,
-    set_open,
 )
 
 #: A candidate that a killed run left in flight is tried again this often.
@@ -119,25 +121,45 @@ class History:
             schedule = schedule_of(trial, self._space)
             if schedule is None:
                 continue
-            if is_stale(trial, time.time()):
-                # Another process that resumes at the same time may have closed it just now.
-                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-                left += self._abandoned(trial.number, schedule)
-            elif trial.state is TrialState.RUNNING:
+            gone = is_stale(trial, time.time())
+            if gone:
+                self._tell(trial.number, state=TrialState.FAIL)
+            if trial.state is TrialState.RUNNING and not gone:
                 if schedule not in self._needed:
                     self._elsewhere.add(schedule)
             elif (finished := measured(trial, self._space)) is not None:
                 self._settle(trial.number, schedule)
                 self._finished.append(finished)
-            elif "failure" in trial.user_attrs:
-                self._settle(trial.number, schedule)
-                message = trial.user_attrs.get("message", "")
-                self._note_failure(schedule, trial.user_attrs["failure"], message)
             elif GIVEN_WAY in trial.user_attrs:
                 self._settled.add(trial.number)
-            elif trial.state is TrialState.FAIL:
+            elif "failure" in trial.user_attrs:
+                self._failed_elsewhere(trial, schedule)
+            elif gone or trial.state is TrialState.FAIL:
                 left += self._abandoned(trial.number, schedule)
         return [schedule for schedule in dict.fromkeys(left) if schedule not in self._done]
+
+    def _failed_elsewhere(self, trial: FrozenTrial, schedule: Schedule) -> None:
+        if schedule in self._needed:
+            # Not for a fault of another process's device: what must be measured is, here.
+            self._settled.add(trial.number)
+            return
+        self._settle(trial.number, schedule)
+        message = trial.user_attrs.get("message", "")
+        self._note_failure(schedule, trial.user_attrs["failure"], message)
+
+    def _tell(self, number: int, **outcome: Any) -> bool:
+        """Finish a trial; False where another process has closed it just now, taking the candidate
+        for abandoned: its own trial counts then."""
+        try:
+            self._study.tell(number, **outcome)
+        except (UpdateFinishedTrialError, ValueError):
+            return False
+        return True
+
+    def _set(self, candidate: Candidate, **attrs: Any) -> None:
+        with contextlib.suppress(UpdateFinishedTrialError):
+            for name, value in attrs.items():
+                set_attr(self._study, candidate.trial_id, name, value)
 
     def _settle(self, number: int, schedule: Schedule) -> None:
         self._settled.add(number)
@@ -152,7 +174,7 @@ class History:
         if self._attempts[schedule] <= RETRIES or schedule in self._needed:
             return [schedule]
         self._done.add(schedule)
-        self._note_failure(schedule, "abandoned", "was in flight when two runs ended")
+        self._note_failure(schedule, "abandoned", "was in flight when two processes ended")
         return []
 
     def _note_failure(self, schedule: Schedule, kind: str, message: str) -> None:
@@ -162,12 +184,12 @@ class History:
     def claim(self, schedule: Schedule) -> Candidate | None:
         """Record a point as in flight here; None where another process was first."""
         params = self._space.encode(schedule)
-        attrs = {"owner": self._owner}
+        attrs = {"owner": self._owner, "beat": time.time()}
         trial_id, number = begin_trial(self._study, params, self._distributions, attrs)
         self._own.add(number)
         if schedule not in self._needed and self._is_taken(schedule, number):
-            set_attr(self._study, trial_id, GIVEN_WAY, True)
-            self._study.tell(number, state=TrialState.FAIL)
+            self._set(Candidate(schedule, trial_id, number), **{GIVEN_WAY: True})
+            self._tell(number, state=TrialState.FAIL)
             return None
         self._here = Candidate(schedule, trial_id, number)
         self._beaten = time.monotonic()
@@ -186,36 +208,30 @@ class History:
                 return True
         return False
 
-    def close(self) -> None:
-        """Record that the search has ended; see `storage.is_open`."""
-        set_open(self._study, False)
-
     def beat(self) -> None:
         """Say now and then that the candidate in flight is being worked on, for processes of other
         machines, which cannot ask for this one."""
         if self._here and time.monotonic() - self._beaten > BEAT_SECONDS:
             self._beaten = time.monotonic()
-            set_attr(self._study, self._here.trial_id, "beat", time.time())
+            self._set(self._here, beat=time.time())
 
     def succeed(self, candidate: Candidate, timing: Timing, error: float) -> None:
         """Record a candidate that passed the gate and was timed."""
-        outcome = asdict(timing) | {"error": error}
-        set_attr(self._study, candidate.trial_id, "outcome", outcome)
-        self._study.tell(candidate.number, math.log(timing.median_ms))
-        self._finished.append(Finished(candidate.schedule, timing.median_ms, error))
+        self._set(candidate, outcome=asdict(timing) | {"error": error})
+        if self._tell(candidate.number, values=math.log(timing.median_ms)):
+            self._finished.append(Finished(candidate.schedule, timing.median_ms, error))
         self._end(candidate)
 
     def fail(self, candidate: Candidate, kind: str, message: str) -> None:
         """Record a failure; the candidate is never tried again in this study."""
-        set_attr(self._study, candidate.trial_id, "message", message[-2000:])
-        set_attr(self._study, candidate.trial_id, "failure", kind)
-        self._study.tell(candidate.number, state=TrialState.FAIL)
-        self._note_failure(candidate.schedule, kind, message)
+        self._set(candidate, message=message[-2000:], failure=kind)
+        if self._tell(candidate.number, state=TrialState.FAIL):
+            self._note_failure(candidate.schedule, kind, message)
         self._end(candidate)
 
     def interrupt(self, candidate: Candidate) -> None:
         """Record a candidate in flight when the user stopped; `--resume` tries it once more."""
-        self._study.tell(candidate.number, state=TrialState.FAIL)
+        self._tell(candidate.number, state=TrialState.FAIL)
         self._end(candidate)
 
     def _end(self, candidate: Candidate) -> None:

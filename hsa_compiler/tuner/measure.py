@@ -26,7 +26,9 @@ MIN_CPU_SAMPLE_MS = 2.0
 
 #: Drift from which on a candidate is timed again, how often at most, and the readings of a sentinel
 #: whose median is what is usual.
-DISTURBED, TRIES, SENTINEL_MEMORY = 1.1, 3, 16
+DISTURBED, TRIES, SENTINEL_MEMORY, FIRST_READINGS = 1.1, 3, 16, 3
+#: A clock's least time: logarithms and ratios are taken of it.
+LEAST_MS = 1e-6
 
 #: A race never ends before this many rounds, however long they take, ...
 MIN_ROUNDS = 8
@@ -122,7 +124,8 @@ class Timing:
     @classmethod
     def of(cls, times: Sequence[float], aborted: bool = False) -> Timing:
         """Summarise raw samples."""
-        return cls(statistics.median(times), interquartile(times), len(times), aborted)
+        median = max(statistics.median(times), LEAST_MS)
+        return cls(median, interquartile(times), len(times), aborted)
 
 
 def interquartile(times: Sequence[float]) -> float:
@@ -156,10 +159,12 @@ class Sentinel:
         self._run = run
         self._clock = clock
         clock.samples([run])
-        self._seen = deque([self._now()] * SENTINEL_MEMORY, maxlen=SENTINEL_MEMORY)
+        # The least disturbed of a few readings is what is usual, until there are others.
+        first = min(self._now() for _ in range(FIRST_READINGS))
+        self._seen = deque([first] * SENTINEL_MEMORY, maxlen=SENTINEL_MEMORY)
 
     def _now(self) -> float:
-        return statistics.median(self._clock.samples([self._run] * ABORT_AFTER))
+        return max(statistics.median(self._clock.samples([self._run] * ABORT_AFTER)), LEAST_MS)
 
     def drift(self) -> float:
         """How many times as long as usual it takes now."""

@@ -24,7 +24,9 @@ from optuna.trial import TrialState
 
 from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.folders import write_whole
+from hsa_compiler.runtime.validate import one_of
 from hsa_compiler.schedules import kernel_knobs
+from hsa_compiler.schedules.kernel_knobs import BACKENDS
 from hsa_compiler.schedules.moves import neighbours
 from hsa_compiler.schedules.problem import Problem
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
@@ -36,6 +38,16 @@ from hsa_compiler.tuner.shapes import Shape
 from hsa_compiler.tuner.workload import Task
 
 SCHEMA_VERSION = 1
+#: What reading a file of something else raises.
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    IllegalSchedule,
+    InputError,
+)
 
 
 @dataclass(frozen=True)
@@ -61,8 +73,13 @@ class RecordedSpace:
         if told is None:
             raise InputError(f"study {study.study_name!r} does not say what it tuned: tune anew")
         facts = dict(told)
-        starts = tuple(Schedule.from_json(knobs) for knobs in facts.pop("starts"))
-        problem = _problem(facts)
+        try:
+            starts = tuple(Schedule.from_json(knobs) for knobs in facts.pop("starts"))
+            problem = _problem(facts)
+        except (KeyError, TypeError, IllegalSchedule) as reason:
+            raise InputError(
+                f"study {study.study_name!r} was made by another version ({reason}): tune anew"
+            ) from reason
         axes = SearchSpace.of(problem, facts["backend"], starts[0], None)
         times: dict[Schedule, tuple[Timing, float]] = {}
         failures: dict[Schedule, str] = {}
@@ -159,13 +176,20 @@ class RecordedSpace:
                  for v in points},
                 {schedule(v[:-1]): str(v[-1]) for v in failures},
             )  # fmt: skip
-            _problem(data)
             if not found.times or not found.starts:
                 raise ConfigError(f"{path}: has no points")
+            _problem(data)
+            data["device"]
+            one_of("backend", data["backend"], BACKENDS)
+            grid = found.space()
+            for point in (*found.starts, *found.times, *found.failures):
+                grid.encode(point)
+            if not all(0 < timing.median_ms < math.inf for timing, _ in found.times.values()):
+                raise ConfigError(f"{path}: milliseconds must be numbers above 0")
             return found
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-        except (ValueError, TypeError, KeyError, AttributeError, IllegalSchedule) as error:
+        except _MALFORMED as error:
             raise ConfigError(f"{path}: not a recorded space: {error}") from error
 
 
@@ -191,6 +215,7 @@ def replay(
         trials=trials,
         sampler=sampler,
         seed=seed,
+        enumerate_below=0,  # the sampler is what is looked at
     )
     best, curve = math.inf, []
     while (candidate := search.next()) is not None:

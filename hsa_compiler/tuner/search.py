@@ -20,6 +20,7 @@ from hsa_compiler.tuner.history import Candidate, History
 from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.samplers import Finished, make_proposer
 from hsa_compiler.tuner.search_space import SearchSpace
+from hsa_compiler.tuner.storage import close_study
 
 #: Spaces with fewer legal points than this are enumerated when the trial budget covers them.
 ENUMERATE_BELOW = 500
@@ -39,6 +40,7 @@ class Search:
         needed: those of them without whose time nothing can ship: measured here also when they
             were abandoned, or are in flight in another process.
         rank: orders points by promise when all of them are enumerated.
+        enumerate_below: spaces with fewer points are, where the trials cover them.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class Search:
         sampler: str = "tpe",
         seed: int = 0,
         rank: Rank | None = None,
+        enumerate_below: int = ENUMERATE_BELOW,
     ) -> None:
         self._space = space
         self._budget = trials
+        self._needed = needed
         self._study = study
         self._history = History(study, space, needed)
         retry = self._history.refresh()
@@ -65,7 +69,7 @@ class Search:
         self._planned = deque([*retry, *(start for start in starts if space.is_legal(start))])
         self.enumerating = False
         points = space.points
-        if len(points) < ENUMERATE_BELOW and len(points) <= trials:
+        if len(points) < enumerate_below and len(points) <= trials:
             self.enumerating = True
             self._planned.extend(rank(points) if rank else points)
 
@@ -86,10 +90,12 @@ class Search:
             return None
         return self._floor.share(self.best_ms / 1e3)
 
-    def set_floor(self, floor: Roofline) -> None:
-        """Record the least time of any schedule, by the device's rates as measured."""
+    def set_floor(self, floor: Roofline, record: bool = True) -> None:
+        """Know the least time of any schedule, by the device's rates as measured; with `record` the
+        study keeps it."""
         self._floor = floor
-        self._study.set_user_attr("floor", asdict(floor))
+        if record:
+            self._study.set_user_attr("floor", asdict(floor))
 
     @property
     def failures(self) -> dict[str, int]:
@@ -134,9 +140,11 @@ class Search:
             # What other processes found since is taken in, and what they left is tried first.
             self._planned.extendleft(reversed(self._history.refresh()))
             tried = self._history.tried
-            if len(tried) >= self._budget:
-                return None
-            schedule = self._next_point(tried)
+            if len(tried) < self._budget:
+                schedule = self._next_point(tried)
+            else:  # others may have used it up before what is needed had its turn
+                left = (s for s in self._planned if s in self._needed and s not in tried)
+                schedule = next(left, None)
             if schedule is None:
                 return None
             candidate = self._history.claim(schedule)
@@ -175,8 +183,9 @@ class Search:
         self._history.interrupt(candidate)
 
     def close(self) -> None:
-        """Tell other processes that no more candidates are wanted."""
-        self._history.close()
+        """Tell other processes that no more candidates are wanted, and take in what they found."""
+        close_study(self._study)
+        self._history.refresh()
 
     def beat(self) -> None:
         """Call while a candidate is evaluated; see `History.beat`."""

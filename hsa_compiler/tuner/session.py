@@ -17,14 +17,14 @@ from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.runtime import validate
 from hsa_compiler.schedules import locality
 from hsa_compiler.schedules.hardware import Hardware
-from hsa_compiler.tuner.effort import effort
+from hsa_compiler.tuner.effort import Effort, effort
 from hsa_compiler.tuner.export import default_folder, read_entry, write_entries
 from hsa_compiler.tuner.fleet import devices, helpers
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
-from hsa_compiler.tuner.setting import KERNEL_BENCH, Setting, Turn, open_setting
+from hsa_compiler.tuner.setting import KERNEL_BENCH, Setting, Turn, explained, open_setting
 from hsa_compiler.tuner.shapes import Shape
-from hsa_compiler.tuner.storage import OpenedStudy, open_study, set_open, storage_errors
+from hsa_compiler.tuner.storage import OpenedStudy, open_study
 from hsa_compiler.tuner.traced import TraceFile, fit
 from hsa_compiler.tuner.tune import tune
 from hsa_compiler.tuner.workload import Task
@@ -166,38 +166,33 @@ def run(request: Request, view: View) -> Outcome:
         for result in results:
             view.end(result)
         interrupted = False
+        kept_where = f"what is finished is kept there and in {out}: --resume continues"
         try:
-            # All of them now: processes that help may be through with one before its turn is over.
-            opened = [
-                open_study(at.storage, plan.study_name(), request.resume) for plan in at.plans
-            ]
-            for plan, each in zip(at.plans, opened, strict=True):
-                each.study.set_user_attr("plan", asdict(plan.record()))
-                set_open(each.study, True)
-            with helpers(request, view.note):
-                for number, (plan, study) in enumerate(zip(at.plans, opened, strict=True)):
-                    now, end = time.monotonic(), start + at.limits.seconds
-                    deadline = now + (end - now) / (len(at.plans) - number)
-                    turn = Turn(plan, number, len(at.plans), deadline, end, at.limits)
-                    view.begin(turn)
-                    result = _write(_one(at, turn, study), out, at.hardware)
-                    set_open(study.study, False)
-                    if result.outcome in ("tuned", "default"):
-                        kept = {"trials": at.limits.trials, "result": result.to_json()}
-                        study.study.set_user_attr("done", kept)
-                    elif result.outcome == "failed":
-                        study.study.set_user_attr("failed", result.message)
-                    results.append(result)
-                    view.end(result)
+            with explained(at.storage_spec, kept_where):
+                # All of them now: who helps may be through with one before its turn is over.
+                opened = [
+                    open_study(at.storage, plan.study_name(), request.resume) for plan in at.plans
+                ]
+                at.conduct([each.study for each in opened if not _is_done(each, at.limits)])
+                for plan, each in zip(at.plans, opened, strict=True):
+                    each.study.set_user_attr("plan", asdict(plan.record()))
+                with helpers(request, view.note):
+                    for number, (plan, study) in enumerate(zip(at.plans, opened, strict=True)):
+                        now, end = time.monotonic(), start + at.limits.seconds
+                        deadline = now + (end - now) / (len(at.plans) - number)
+                        turn = Turn(plan, number, len(at.plans), deadline, end, at.limits)
+                        view.begin(turn)
+                        result = _write(_one(at, turn, study), out, at.hardware)
+                        at.close(study.study)
+                        if result.outcome in ("tuned", "default"):
+                            kept = {"trials": at.limits.trials, "result": result.to_json()}
+                            study.study.set_user_attr("done", kept)
+                        elif result.outcome == "failed":
+                            study.study.set_user_attr("failed", result.message)
+                        results.append(result)
+                        view.end(result)
         except KeyboardInterrupt:
             interrupted = True
-        except BrokenPipeError:
-            raise  # whoever reads the output has gone
-        except storage_errors() as error:
-            raise ConfigError(
-                f"the records of this run cannot be written any more ({error}); what is finished "
-                f"is kept in {at.storage_spec} and {out}: the same command with --resume continues"
-            ) from error
     return Outcome(
         request.device,
         at.backend,
@@ -210,14 +205,19 @@ def run(request: Request, view: View) -> Outcome:
     )
 
 
+def _is_done(opened: OpenedStudy, limits: Effort) -> bool:
+    """Whether an earlier run finished the study with as many trials."""
+    done = opened.study.user_attrs.get("done") if opened.resumed else None
+    return done is not None and bool(done["trials"] >= limits.trials)
+
+
 def _one(at: Setting, turn: Turn, opened: OpenedStudy) -> KernelResult:
     plan, limits, view = turn.plan, turn.limits, at.view
     task = plan.task
     where = f"{task.kernel} {task.shape.name}"
-    done = opened.study.user_attrs.get("done") if opened.resumed else None
-    if done is not None and done["trials"] >= limits.trials:
+    if _is_done(opened, limits):
         view.note(f"{where}: an earlier run finished it; kept")
-        return KernelResult.from_json(done["result"])
+        return KernelResult.from_json(opened.study.user_attrs["done"]["result"])
     if opened.earlier:
         view.note(
             f"{where}: tuning anew; an earlier run tried {opened.earlier} candidates "

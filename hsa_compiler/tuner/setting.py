@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ import torch
 from optuna.storages import BaseStorage
 
 from hsa_compiler.cache import KernelCache
+from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.folders import require_writable
 from hsa_compiler.runtime.dispatch import resolve_backend
 from hsa_compiler.schedules.hardware import Hardware, detect
@@ -22,7 +25,17 @@ from hsa_compiler.tuner.compile_pool import CompilePool
 from hsa_compiler.tuner.effort import Effort, effort
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
-from hsa_compiler.tuner.storage import default_journal, open_storage, studies_folder
+from hsa_compiler.tuner.storage import (
+    BEAT_SECONDS,
+    close_study,
+    default_journal,
+    is_open,
+    keep_open,
+    open_storage,
+    require_storage,
+    storage_errors,
+    studies_folder,
+)
 from hsa_compiler.tuner.tune import Plan
 from hsa_compiler.tuner.worker import Worker
 from hsa_compiler.tuner.workload import Task
@@ -61,6 +74,9 @@ class Setting:
     worker: Worker
     pool: CompilePool
     searching: Search | None = None
+    #: Studies that this process conducts, and when it last said so.
+    conducted: list[optuna.Study] = field(default_factory=list)
+    said: float = 0.0
 
     @property
     def compiler(self) -> CompilePool | None:
@@ -86,6 +102,28 @@ class Setting:
         self.view.tick()
         if self.searching is not None:
             self.searching.beat()
+        if self.conducted and time.monotonic() - self.said > BEAT_SECONDS:
+            self.said = time.monotonic()
+            for study in self.conducted:
+                keep_open(study)
+
+    def conduct(self, studies: Sequence[optuna.Study]) -> None:
+        """Open studies to other processes. Raises InputError where one conducts them already."""
+        for study in studies:
+            if is_open(study):
+                raise InputError(
+                    f"another process tunes {study.study_name} just now: --contribute helps it, or "
+                    "wait until it ends"
+                )
+        for study in studies:
+            keep_open(study)
+        self.conducted, self.said = list(studies), time.monotonic()
+
+    def close(self, study: optuna.Study) -> None:
+        """End a study that this process conducts."""
+        if study in self.conducted:
+            self.conducted.remove(study)
+            close_study(study)
 
 
 @contextmanager
@@ -95,12 +133,13 @@ def open_setting(request: Request, view: View, out: Path | None = None) -> Itera
     limits = effort(request.effort)
     backend = resolve_backend("auto", torch.device(request.device))
     hardware = detect(request.device)
+    storage_spec = request.storage or str(default_journal(hardware.slug))
+    require_storage(storage_spec)
     for folder in [] if out is None else [out, out / hardware.slug]:
         if folder == out or folder.exists():
             require_writable("--out", folder, "give another folder")
     for folder in (studies_folder(), KernelCache().folder):
         require_writable("the cache folder", folder, "set XDG_CACHE_HOME to one that can")
-    storage_spec = request.storage or str(default_journal(hardware.slug))
     storage = open_storage(storage_spec)
     plans, refused = _plans(request.tasks(), backend, hardware)
     log = studies_folder() / f"{hardware.slug}-worker-{os.getpid()}.log"
@@ -110,7 +149,7 @@ def open_setting(request: Request, view: View, out: Path | None = None) -> Itera
 
     with (
         Worker(request.bench, log, limits.setup_timeout, tick) as worker,
-        CompilePool(request.compile_workers, view.tick) as pool,
+        CompilePool(request.compile_workers, tick) as pool,
     ):
         at = Setting(
             request,
@@ -125,7 +164,27 @@ def open_setting(request: Request, view: View, out: Path | None = None) -> Itera
             worker,
             pool,
         )
-        yield at
+        try:
+            yield at
+        finally:
+            with contextlib.suppress(*storage_errors()):
+                for study in list(at.conducted):
+                    at.close(study)
+
+
+@contextmanager
+def explained(storage_spec: str, kept: str) -> Iterator[None]:
+    """Raise one ConfigError, which says what is `kept`, for whatever a storage raises when it
+    cannot be written any more."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever reads the output has gone
+    except storage_errors() as error:
+        raise ConfigError(
+            f"the records of this run in {storage_spec} cannot be written any more ({error}); "
+            f"{kept}"
+        ) from error
 
 
 def _plans(

@@ -6,6 +6,8 @@ a new run never mixes its trials with those of an earlier one unless it is told 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import random
 import re
@@ -41,6 +43,8 @@ from hsa_compiler.folders import cache_folder
 #: A process says this often that it works on a trial. Other machines, which cannot ask for it, give
 #: the trial up after `STALE_SECONDS` without a word; their clocks may differ by as much.
 BEAT_SECONDS, STALE_SECONDS = 20.0, 180.0
+#: Births of one process, told at different times, differ by less.
+SAME_SECONDS = 5.0
 #: Marks a trial whose point another process was evaluating already.
 GIVEN_WAY = "given_way"
 #: How often a database is opened before its refusal counts.
@@ -134,7 +138,9 @@ def open_storage(spec: str, to_read: bool = False) -> BaseStorage:
     path = Path(spec.removeprefix("journal://")).expanduser()
     try:
         if to_read and not path.exists():
-            raise InputError(f"--storage {spec!r}: there is no such file; autotune makes one")
+            raise InputError(
+                f"{path}: there are no studies yet; `hsa-compiler autotune` makes some"
+            )
         require_journal(path, spec)
         lock = JournalLock(path)
         if not to_read:
@@ -198,6 +204,12 @@ def require_database(spec: str) -> None:
     file = url.database
     if url.get_backend_name() == "sqlite" and file is not None and not Path(file).exists():
         raise InputError(f"--storage {spec!r}: there is no file {file}; autotune makes one")
+
+
+def require_storage(spec: str) -> None:
+    """Raise InputError for a journal that is none, before anything is made."""
+    if "://" not in spec or spec.startswith("journal://"):
+        require_journal(Path(spec.removeprefix("journal://")).expanduser(), spec)
 
 
 def require_journal(path: Path, spec: str) -> None:
@@ -293,14 +305,20 @@ def newest_study(storage: BaseStorage, base: str) -> optuna.Study | None:
     return optuna.load_study(study_name=runs[-1][1], storage=storage) if runs else None
 
 
-def set_open(study: optuna.Study, is_open: bool) -> None:
-    """Say whether a search goes on, so that other processes may add trials to it."""
-    study.set_user_attr("open", is_open)
+def keep_open(study: optuna.Study) -> None:
+    """Say, again and again, that this process conducts the study and others may add trials."""
+    study.set_user_attr("open", {"owner": owner_stamp(), "beat": time.time()})
+
+
+def close_study(study: optuna.Study) -> None:
+    """Say that no more trials are wanted."""
+    study.set_user_attr("open", None)
 
 
 def is_open(study: optuna.Study) -> bool:
-    """Whether whoever conducts the study still searches."""
-    return bool(study.user_attrs.get("open", False))
+    """Whether a process conducts the study, and lives."""
+    told = study.user_attrs.get("open")
+    return told is not None and lives(told["owner"], told["beat"], time.time())
 
 
 def _runs(storage: BaseStorage, base: str) -> list[tuple[int, str]]:
@@ -347,25 +365,41 @@ def set_attr(study: optuna.Study, trial_id: int, name: str, value: Any) -> None:
 def owner_stamp() -> dict[str, Any]:
     """Who evaluates a trial: host, process and its start time (a process id may be reused)."""
     return {
-        "host": socket.gethostname(),
+        "host": _machine(),
         "pid": os.getpid(),
         "born": psutil.Process().create_time(),
     }
+
+
+@functools.cache
+def _machine() -> str:
+    """A name under which process ids mean the same: containers and clones share host names."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def lives(owner: Mapping[str, Any], beat: float, now: float) -> bool:
+    """Whether a process works on something, by its stamp and when it last said so."""
+    if owner.get("host") != _machine():
+        return now - beat <= STALE_SECONDS
+    try:
+        process = psutil.Process(owner["pid"])
+        # The system's clock may have been set since.
+        same = abs(process.create_time() - owner["born"]) < SAME_SECONDS
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def is_stale(trial: FrozenTrial, now: float) -> bool:
     """Whether a RUNNING trial was left behind by a process that no longer lives."""
     if trial.state is not TrialState.RUNNING:
         return False
-    owner = trial.user_attrs.get("owner")
-    if not isinstance(owner, dict) or owner.get("host") != socket.gethostname():
-        started = trial.datetime_start
-        seen = [started.timestamp()] if started else [0.0]
-        seen.append(float(trial.user_attrs.get("beat", 0.0)))
-        return now - max(seen) > STALE_SECONDS
-    try:
-        return bool(psutil.Process(owner["pid"]).create_time() != owner["born"])
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.AccessDenied:
-        return False
+    started = trial.datetime_start
+    beat = trial.user_attrs.get("beat", started.timestamp() if started else 0.0)
+    return not lives(trial.user_attrs.get("owner") or {}, float(beat), now)

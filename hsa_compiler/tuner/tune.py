@@ -152,7 +152,7 @@ class Plan:
             sorted(task.sizes.items()),
             task.warm_l2,
             [(axis.name, axis.choices) for axis in self.space.axes],
-            (self.backend, tvm_threads()),
+            (self.backend, tvm_threads() if self.backend == "tvm" else None),
             (stamp.project, stamp.torch, stamp.triton, stamp.tvm, stamp.driver, stamp.ptxas),
         )
         digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
@@ -222,7 +222,8 @@ def explore(
     worker is set up for the plan's task."""
     compiled: dict[Schedule, CandidateFailed | None] = {}
     while goes_on():
-        if pool is not None and not compiled:
+        # What another process took first is not waited for.
+        if pool is not None and all(search.was_tried(point) for point in compiled):
             watch.update(search, "compile")
             compiled = _compile(plan, search, effort, pool)
         candidate = search.next()

@@ -27,7 +27,7 @@ from typing import Any
 
 from hsa_compiler.errors import HSAError
 from hsa_compiler.schedules.schedule import Schedule
-from hsa_compiler.threads import OPENMP_SETTING, OPENMP_TURNS, tvm_threads
+from hsa_compiler.threads import settle_openmp, tvm_threads
 from hsa_compiler.tuner.measure import Timing
 
 #: How often a waiting parent wakes to refresh its display, in seconds.
@@ -51,7 +51,8 @@ def worker_environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TVM_NUM_THREADS": str(tvm_threads()),
     }
-    return {OPENMP_SETTING: str(OPENMP_TURNS), **os.environ, **given}
+    settle_openmp()
+    return {**os.environ, **given}
 
 
 class Worker:
@@ -194,16 +195,18 @@ class Worker:
             left = deadline - time.monotonic()
             try:
                 # An answer that is there counts, however late a stopped parent (Ctrl-Z) reads it.
-                if not connection.poll(max(0.0, min(TICK, left))):
-                    if left <= 0:
-                        self.close()
-                        text = f"no answer within {limits[stage]:.1f} s"
-                        raise CandidateFailed(f"timeout_{stage}", text)
-                    self._tick()
-                    continue
-                kind, reply = connection.recv()
+                answered = connection.poll(max(0.0, min(TICK, left)))
+                answer: tuple[str, Any] = connection.recv() if answered else ("", None)
             except (EOFError, OSError):
                 raise CandidateFailed("crash", self._obituary(stage)) from None
+            if not answered:
+                if left <= 0:
+                    self.close()
+                    text = f"no answer within {limits[stage]:.1f} s"
+                    raise CandidateFailed(f"timeout_{stage}", text)
+                self._tick()
+                continue
+            kind, reply = answer
             if kind == "stage":
                 stage = reply
                 deadline = time.monotonic() + limits.get(stage, limits["compile"])

@@ -99,7 +99,7 @@ def test_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--quality", "loss", "--run", "run"), "leave them out"),
         (("--run", "run", "--tensors", "qk.safetensors"), "give one of them"),
         (("--run", "nowhere"), "no checkpoint here"),
-        (("--tensors", "nowhere"), "cannot be read"),
+        (("--tensors", "nowhere"), "not a file"),
         (("--window", "64"), "none of 64 tokens looks beyond"),
         (("--window", "0"), "Invalid value for '--window'"),
         (("--trials", "0"), "Invalid value for '--trials'"),

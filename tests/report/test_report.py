@@ -360,7 +360,7 @@ def test_only_an_earlier_report_is_overwritten(
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: None, "there is no such file"),
+        (lambda path: None, "there are no studies yet"),
         (Path.mkdir, "is not a file"),
         (lambda path: path.write_text("mine"), "a file of something else"),
         (lambda path: path.write_text('{"op_code":0}\n' * 2), "the journal is damaged"),

@@ -27,8 +27,15 @@ from hsa_compiler.schedules.hardware import host_cpu
 from hsa_compiler.tuner import fleet, history, session, setting, storage
 from hsa_compiler.tuner.effort import EFFORTS
 from hsa_compiler.tuner.history import Candidate, History
+from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.search import Search
-from hsa_compiler.tuner.storage import open_storage, open_study, set_open
+from hsa_compiler.tuner.storage import (
+    close_study,
+    is_open,
+    keep_open,
+    open_storage,
+    open_study,
+)
 from tests.tuner.fakes import GENERIC, PLANNED, InProcessWorker, SilentView, request, small_space
 from tests.tuner.test_session import budget, deeds
 
@@ -118,6 +125,87 @@ def test_a_trial_of_another_machine_lives_as_long_as_it_beats(
     assert storage.is_stale(trial, late + 1)
 
 
+def test_what_another_process_took_for_abandoned_is_its_own(tmp_path: Path) -> None:
+    study = open_study(open_storage(str(tmp_path / "journal")), "attend/x", resume=False).study
+    slow = History(study, small_space())
+    for finish in (
+        lambda c: slow.succeed(c, Timing(1.0, 0.0, 5), 1e-7),
+        lambda c: slow.fail(c, "crash", ""),
+        slow.interrupt,
+    ):
+        candidate = slow.claim(PLANNED)
+        assert candidate is not None
+        study.tell(candidate.number, state=TrialState.FAIL)
+        slow.beat()
+        finish(candidate)
+    assert slow.finished == []
+    assert slow.failures == {}
+
+
+def test_a_default_that_failed_elsewhere_is_measured_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(open_storage(str(tmp_path / "journal")), "attend/x", resume=False).study
+    far = Search(small_space(), study, starts=[PLANNED, GENERIC], trials=2)
+    for _ in range(2):  # which uses up the trials too
+        candidate = far.next()
+        assert candidate is not None
+        far.fail(candidate, "timeout_compile", "busy")
+    near = Search(small_space(), study, starts=[GENERIC], needed=[GENERIC], trials=2)
+    candidate = near.next()
+    assert candidate is not None
+    assert candidate.schedule == GENERIC
+    near.succeed(candidate, Timing(1.0, 0.0, 5), 1e-7)
+    assert near.next() is None
+
+
+def test_a_study_is_open_as_long_as_its_conductor_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = str(tmp_path / "journal")
+    study = open_study(open_storage(spec), "attend/x", resume=False).study
+
+    def conduct() -> None:
+        keep_open(open_study(open_storage(spec), "attend/x", resume=True).study)
+
+    process = FORK.Process(target=conduct)
+    process.start()
+    process.join()
+    assert study.user_attrs["open"]
+    assert not is_open(study), "its process is gone"
+    keep_open(study)
+    assert is_open(study)
+    owner = study.user_attrs["open"]["owner"] | {"host": "elsewhere"}
+    for age, lives in ((storage.STALE_SECONDS - 5, True), (storage.STALE_SECONDS + 5, False)):
+        study.set_user_attr("open", {"owner": owner, "beat": time.time() - age})
+        assert is_open(study) is lives
+
+
+@pytest.mark.timeout(120)
+def test_helpers_are_processes_that_add_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deeds(monkeypatch, sleep=0.02)
+    monkeypatch.setattr(fleet, "devices", lambda wanted: ["cpu"] * wanted.workers)
+    budget(monkeypatch, trials=200)
+    told: list[str] = []
+    wanted = request(tmp_path, workers=2)
+    spec = str(tmp_path / "journal")
+    plan = setting._plans(wanted.tasks(), "tvm", host_cpu())[0][0]
+    study = open_study(open_storage(spec), plan.study_name(), resume=False).study
+    keep_open(study)
+    with fleet.helpers(wanted, told.append):
+        (process,) = multiprocessing.active_children()
+        assert not process.daemon, "it has children of its own that compile"
+        deadline = time.monotonic() + 60
+        while len(study.get_trials()) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        close_study(study)
+    assert told == []
+    assert not multiprocessing.active_children()
+
+
 @pytest.mark.timeout(120)
 def test_two_of_four_workers_are_killed_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: str
@@ -135,8 +223,9 @@ def test_two_of_four_workers_are_killed_and_nothing_is_lost(
     rng = random.Random(7)
 
     def kill_two() -> None:
-        for worker in workers[:2]:
-            time.sleep(rng.uniform(0.5, 2.0))
+        for worker, after in zip(workers[:2], sorted(rng.sample(range(1, 40), 2)), strict=True):
+            while len(finished(tmp_path)) < after:
+                time.sleep(0.01)
             os.kill(worker.pid or 0, signal.SIGKILL)
 
     killer = FORK.Process(target=kill_two)
@@ -156,7 +245,8 @@ def test_two_of_four_workers_are_killed_and_nothing_is_lost(
     # The conductor measures both defaults itself, whoever else has begun to.
     points = Counter(str(sorted(trial.params.items())) for trial in complete)
     assert sum(points.values()) <= len(points) + 2
-    assert len(points) == result.trials
+    # What others had in flight when the conductor closed the study came later.
+    assert result.trials <= len(points) <= result.trials + 2
 
 
 def contributes_to(spec: str, folder: Path) -> Callable[[], int]:
@@ -176,7 +266,8 @@ def test_there_must_be_an_open_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         contributes_to(spec, tmp_path)()
     budget(monkeypatch, seconds=5.0, trials=12)
     study = only_study(spec)
-    set_open(study, True)
+    assert not is_open(study), "a run that has ended wants no more"
+    keep_open(study)
     assert contributes_to(spec, tmp_path)() == 3
 
 
@@ -249,6 +340,6 @@ def test_workers_are_gpus_of_one_model(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(fleet, "detect", models.__getitem__)
     assert fleet.devices(request(tmp_path, device="cuda", workers=2)) == ["cuda:0", "cuda:1"]
-    for workers, reason in ((0, "has 4 GPUs"), (4, "has 4 GPUs"), (3, "cuda:3 is B; GPUs of")):
+    for workers, reason in ((0, "from 1 on"), (4, "has 4 GPUs"), (3, "cuda:3 is B; GPUs of")):
         with pytest.raises(InputError, match=reason):
             fleet.devices(request(tmp_path, device="cuda:1", workers=workers))

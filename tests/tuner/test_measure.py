@@ -82,7 +82,7 @@ def screened(clock: ScriptedClock) -> Timing:
 
 
 def test_a_candidate_that_was_disturbed_is_timed_again() -> None:
-    beats, each = 1 + 5, 1 + QUICK.samples + 5  # calls of the sentinel before, and of one try
+    beats, each = 1 + 3 * 5, 1 + QUICK.samples + 5  # calls of the sentinel before, and of one try
     assert screened(ScriptedClock()) == Timing(2.0, 0.0, QUICK.samples)
     clock = DisturbedClock(beats, beats + each)
     assert screened(clock) == Timing(2.0, 0.0, QUICK.samples)
@@ -90,10 +90,15 @@ def test_a_candidate_that_was_disturbed_is_timed_again() -> None:
 
 
 def test_a_machine_that_stays_disturbed_is_recorded() -> None:
-    clock = DisturbedClock(6, 1000)
+    clock = DisturbedClock(16, 1000)
     timing = screened(clock)
     assert (timing.median_ms, timing.drift) == (4.0, 2.0)
-    assert len(clock.calls) == 6 + 3 * (1 + QUICK.samples + 5)
+    assert len(clock.calls) == 16 + 3 * (1 + QUICK.samples + 5)
+
+
+def test_a_disturbed_start_is_not_what_is_usual() -> None:
+    timing = screened(DisturbedClock(0, 6))
+    assert (timing.median_ms, timing.drift) == (2.0, 1.0)
 
 
 def test_a_sentinel_follows_slow_changes() -> None:

@@ -41,6 +41,7 @@ SHAPE = "L=64,Hq=4,H=2,D=16,S=16,K=4"
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(setting, "Worker", InProcessWorker)
+    monkeypatch.setattr(setting, "KERNEL_BENCH", "")  # nothing is compiled ahead either
     monkeypatch.setenv("COLUMNS", "200")
 
 
