@@ -105,7 +105,8 @@ class Setting:
         if self.conducted and time.monotonic() - self.said > BEAT_SECONDS:
             self.said = time.monotonic()
             for study in self.conducted:
-                keep_open(study)
+                if is_open(study):  # not one whose search has ended, and whose finalists race
+                    keep_open(study)
 
     def conduct(self, studies: Sequence[optuna.Study]) -> None:
         """Open studies to other processes. Raises InputError where one conducts them already."""

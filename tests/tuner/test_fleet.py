@@ -181,6 +181,19 @@ def test_a_study_is_open_as_long_as_its_conductor_lives(
         assert is_open(study) is lives
 
 
+def test_a_study_whose_search_has_ended_stays_closed(tmp_path: Path) -> None:
+    study = open_study(open_storage(str(tmp_path / "journal")), "attend/x", resume=False).study
+    with setting.open_setting(request(tmp_path), SilentView()) as at:
+        at.conduct([study])
+        with pytest.raises(InputError, match="another process tunes attend/x#1 just now"):
+            at.conduct([study])
+        for ended in (False, True):
+            at.said = -storage.BEAT_SECONDS  # as if it was long ago
+            at.tick()
+            assert is_open(study) is not ended
+            close_study(study)
+
+
 @pytest.mark.timeout(120)
 def test_helpers_are_processes_that_add_trials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
