@@ -65,6 +65,8 @@ def replay(
     else:
         recorded = RecordedSpace.of(_study(which, storage))
     seeding = [schedule for path in transfer or () for schedule in _best(path, recorded, first)]
+    if transfer and not seeding:
+        raise InputError("--transfer: none of their schedules was measured in this space")
     if save is not None:
         recorded.write(save)
     rows = []

@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from hsa_compiler.cli.main import main
 from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules.hardware import host_cpu
 from hsa_compiler.schedules.schedule import Schedule
@@ -120,3 +121,26 @@ def test_a_study_becomes_a_recorded_space(tmp_path: Path, monkeypatch: pytest.Mo
     empty = open_storage(str(tmp_path / "other"))
     with pytest.raises(InputError, match="does not say what it tuned"):
         RecordedSpace.of(optuna.create_study(storage=empty))
+
+
+def test_the_command_compares_samplers(
+    tmp_path: Path, whole: RecordedSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = tmp_path / "space.json", tmp_path / "other.json"
+    whole.write(path)
+    whole.write(other)
+    words = ["replay", str(path), "--seeds", "2", "--trials", "12", "--samplers", "random"]
+    assert main([*words, "--transfer", str(other), "--json"]) == 0
+    alone, seeded = json.loads(capsys.readouterr().out)
+    assert (alone["search"], seeded["search"]) == ("random", "random, transferred")
+    assert seeded["within 2%"] == 1
+    assert main(words) == 0
+    assert f"{len(whole.times)} schedules" in capsys.readouterr().out
+    for wrong, reason in (
+        ([*words, "--samplers", ","], "names none: choose from tpe, random"),
+        ([*words, "--samplers", "annealing"], "give one of"),
+        (["replay", str(tmp_path / "none"), "--storage", str(other)], "not Optuna's journal"),
+        (["replay", "attend", "--storage", str(tmp_path / "none")], "there are no studies yet"),
+    ):
+        assert main(wrong) == 2
+        assert reason in " ".join(capsys.readouterr().err.split())
