@@ -80,9 +80,8 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(
-            f"{path}: neither a file of text nor a folder of them; give one, or synthetic data"
-        )
+        what = "not a file of text" if path.exists() else "no such file or folder"
+        raise InputError(f"{path}: {what}; give a text, or synthetic data")
     return sorted(
         f
         for f in path.rglob("*")

@@ -117,7 +117,7 @@ def test_a_study_becomes_a_recorded_space(tmp_path: Path, monkeypatch: pytest.Mo
     space = RecordedSpace.of(study)
     assert len(space.times) + len(space.failures) == result.trials
     assert set(space.failures.values()) == {"wrong_result"}
-    assert len(replay(space, "tpe", 0, 500)) == result.trials
+    assert len(replay(space, "random", 0, 500)) == result.trials
     empty = open_storage(str(tmp_path / "other"))
     with pytest.raises(InputError, match="does not say what it tuned"):
         RecordedSpace.of(optuna.create_study(storage=empty))
