@@ -51,12 +51,13 @@ from hsa_compiler.runtime.explain import KNOWN, explain_shape
 from hsa_compiler.schedules.hardware import Hardware, detect
 from hsa_compiler.threads import tvm_threads
 from hsa_compiler.tuner.bench import failure_kind
+from hsa_compiler.tuner.claims import is_stale, owner_stamp
 from hsa_compiler.tuner.effort import effort
 from hsa_compiler.tuner.history import RETRIES
 from hsa_compiler.tuner.measure import Clock, Run, Timing, screen
 from hsa_compiler.tuner.search import DRAWS
 from hsa_compiler.tuner.shapes import Shape
-from hsa_compiler.tuner.storage import is_stale, open_storage, open_study, owner_stamp
+from hsa_compiler.tuner.storage import open_storage, open_study
 
 #: Time for each finalist.
 FINAL_SECONDS = 1.0

@@ -10,6 +10,7 @@ has set stands.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 #: Turns of the busy loop before a thread sleeps: some tens of microseconds, more than there is
 #: between two launches. By default both have 300,000.
@@ -40,10 +41,14 @@ def settle_tvm() -> None:
 
 
 def settle_openmp() -> None:
-    """Call before torch is imported, so only where the process is ours: in a command, or before it
-    starts another.
+    """Call before torch is imported, so only where the process is ours: in a command.
 
     Waiting without any turns (OMP_WAIT_POLICY=PASSIVE) would make torch's own products slow.
     """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault(OPENMP_SETTING, str(OPENMP_TURNS))
+    os.environ.update(settled_openmp(os.environ))
+
+
+def settled_openmp(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that is about to start, with what `settle_openmp` sets."""
+    wanted = {} if "OMP_WAIT_POLICY" in environment else {OPENMP_SETTING: str(OPENMP_TURNS)}
+    return wanted | dict(environment)

@@ -18,8 +18,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from hsa_compiler.configs import Entry
 from hsa_compiler.schedules.cost_model import Roofline
+from hsa_compiler.tuner.claims import GIVEN_WAY, is_stale
 from hsa_compiler.tuner.results import KernelResult, StudyPlan
-from hsa_compiler.tuner.storage import GIVEN_WAY, StudyName, is_stale
+from hsa_compiler.tuner.storage import StudyName
 
 #: Fewer different times say nothing about which knob matters.
 ENOUGH_FOR_IMPORTANCE = 10

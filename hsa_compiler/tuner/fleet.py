@@ -24,9 +24,10 @@ from hsa_compiler.errors import HSAError, InputError
 from hsa_compiler.schedules.cost_model import roofline
 from hsa_compiler.schedules.hardware import detect
 from hsa_compiler.threads import usable_cpus
+from hsa_compiler.tuner.claims import is_open
 from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
 from hsa_compiler.tuner.setting import Setting, Turn, explained, open_setting
-from hsa_compiler.tuner.storage import is_open, newest_study
+from hsa_compiler.tuner.storage import newest_study
 from hsa_compiler.tuner.tune import Plan, explore
 from hsa_compiler.tuner.worker import CandidateFailed
 from hsa_compiler.tuner.worker_main import die_with

@@ -20,10 +20,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hsa_compiler.schedules.schedule import Schedule
-from hsa_compiler.tuner.measure import Timing
-from hsa_compiler.tuner.samplers import Finished
-from hsa_compiler.tuner.search_space import SearchSpace
-from hsa_compiler.tuner.storage import (
+from hsa_compiler.tuner.claims import (
     BEAT_SECONDS,
     GIVEN_WAY,
     begin_trial,
@@ -31,6 +28,9 @@ from hsa_compiler.tuner.storage import (
     owner_stamp,
     set_attr,
 )
+from hsa_compiler.tuner.measure import Timing
+from hsa_compiler.tuner.samplers import Finished
+from hsa_compiler.tuner.search_space import SearchSpace
 
 #: A candidate that a killed run left in flight is tried again this often.
 RETRIES = 1
@@ -197,8 +197,9 @@ class History:
 
     def _is_taken(self, schedule: Schedule, number: int) -> bool:
         """Whether a trial before this one has the point and was not given up."""
+        known = self._settled | self._own
         for trial in self._study.get_trials(deepcopy=False):
-            if trial.number >= number or trial.number in self._settled | self._own:
+            if trial.number >= number or trial.number in known:
                 continue
             open_or_done = trial.state is TrialState.RUNNING or (
                 trial.state is TrialState.COMPLETE or "failure" in trial.user_attrs

@@ -22,10 +22,8 @@ import optuna
 import torch
 from optuna.storages import BaseStorage
 
-from hsa_compiler.cache import KernelCache
 from hsa_compiler.configs import ConfigStore, Entry, Winner, packaged_folder, versions
 from hsa_compiler.errors import InputError
-from hsa_compiler.folders import require_writable
 from hsa_compiler.runtime.dispatch import resolve_backend
 from hsa_compiler.schedules import space
 from hsa_compiler.schedules.hardware import Hardware, detect
@@ -37,7 +35,7 @@ from hsa_compiler.tuner.export import default_folder
 from hsa_compiler.tuner.rebuild import task_of
 from hsa_compiler.tuner.rematch import Match, Retested, rematch
 from hsa_compiler.tuner.rivals import rivals_of
-from hsa_compiler.tuner.setting import KERNEL_BENCH
+from hsa_compiler.tuner.setting import KERNEL_BENCH, require_caches
 from hsa_compiler.tuner.shapes import spelled
 from hsa_compiler.tuner.storage import default_journal, open_storage, studies_folder
 from hsa_compiler.tuner.tune import Plan
@@ -123,8 +121,7 @@ def run(request: Request, view: View) -> Outcome:
     winners = ConfigStore(request.folders).winners(hardware.slug, request.kernels)
     winners = _in_turn(winners)[: request.limit]
     storage = _storage(request, hardware)
-    for folder in (studies_folder(), KernelCache().folder):
-        require_writable("the cache folder", folder, "set XDG_CACHE_HOME to one that can")
+    require_caches()
     limits = replace(effort(EFFORT), finalists=FINALISTS)
     backend = resolve_backend("auto", torch.device(request.device))
     results: list[Retested] = []

@@ -16,11 +16,11 @@ import optuna
 
 from hsa_compiler.schedules.cost_model import Roofline
 from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.tuner.claims import close_study
 from hsa_compiler.tuner.history import Candidate, History
 from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.samplers import Finished, make_proposer
 from hsa_compiler.tuner.search_space import SearchSpace
-from hsa_compiler.tuner.storage import close_study
 
 #: Spaces with fewer legal points than this are enumerated when the trial budget covers them.
 ENUMERATE_BELOW = 500

@@ -21,16 +21,13 @@ from hsa_compiler.folders import require_writable
 from hsa_compiler.runtime.dispatch import resolve_backend
 from hsa_compiler.schedules.hardware import Hardware, detect
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
+from hsa_compiler.tuner.claims import BEAT_SECONDS, close_study, is_open, keep_open
 from hsa_compiler.tuner.compile_pool import CompilePool
 from hsa_compiler.tuner.effort import Effort, effort
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
 from hsa_compiler.tuner.storage import (
-    BEAT_SECONDS,
-    close_study,
     default_journal,
-    is_open,
-    keep_open,
     open_storage,
     require_storage,
     storage_errors,
@@ -127,6 +124,12 @@ class Setting:
             close_study(study)
 
 
+def require_caches() -> None:
+    """Raise ConfigError unless studies, logs and kernels can be kept."""
+    for folder in (studies_folder(), KernelCache().folder):
+        require_writable("the cache folder", folder, "set XDG_CACHE_HOME to one that can")
+
+
 @contextmanager
 def open_setting(request: Request, view: View, out: Path | None = None) -> Iterator[Setting]:
     """Look at everything that can be wrong before anything is launched or written."""
@@ -139,8 +142,7 @@ def open_setting(request: Request, view: View, out: Path | None = None) -> Itera
     for folder in [] if out is None else [out, out / hardware.slug]:
         if folder == out or folder.exists():
             require_writable("--out", folder, "give another folder")
-    for folder in (studies_folder(), KernelCache().folder):
-        require_writable("the cache folder", folder, "set XDG_CACHE_HOME to one that can")
+    require_caches()
     storage = open_storage(storage_spec)
     plans, refused = _plans(request.tasks(), backend, hardware)
     log = studies_folder() / f"{hardware.slug}-worker-{os.getpid()}.log"

@@ -27,7 +27,7 @@ from typing import Any
 
 from hsa_compiler.errors import HSAError
 from hsa_compiler.schedules.schedule import Schedule
-from hsa_compiler.threads import settle_openmp, tvm_threads
+from hsa_compiler.threads import settled_openmp, tvm_threads
 from hsa_compiler.tuner.measure import Timing
 
 #: How often a waiting parent wakes to refresh its display, in seconds.
@@ -51,8 +51,7 @@ def worker_environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TVM_NUM_THREADS": str(tvm_threads()),
     }
-    settle_openmp()
-    return {**os.environ, **given}
+    return settled_openmp(os.environ) | given
 
 
 class Worker:

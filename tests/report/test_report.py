@@ -26,13 +26,8 @@ from hsa_compiler.cli.main import main
 from hsa_compiler.report.find import MOST
 from hsa_compiler.report.page import MARK
 from hsa_compiler.tuner import session, setting
-from hsa_compiler.tuner.storage import (
-    StudyName,
-    default_journal,
-    open_storage,
-    open_study,
-    owner_stamp,
-)
+from hsa_compiler.tuner.claims import owner_stamp
+from hsa_compiler.tuner.storage import StudyName, default_journal, open_storage, open_study
 from tests.tuner.fakes import InProcessWorker, SilentView, request
 
 BASE = "attend/gpu/a8/local/0123456789ab"

@@ -24,18 +24,13 @@ from optuna.trial import TrialState
 from hsa_compiler.configs import load_config
 from hsa_compiler.errors import InputError
 from hsa_compiler.schedules.hardware import host_cpu
-from hsa_compiler.tuner import fleet, history, session, setting, storage
+from hsa_compiler.tuner import claims, fleet, history, session, setting, storage
+from hsa_compiler.tuner.claims import close_study, is_open, keep_open
 from hsa_compiler.tuner.effort import EFFORTS
 from hsa_compiler.tuner.history import Candidate, History
 from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.search import Search
-from hsa_compiler.tuner.storage import (
-    close_study,
-    is_open,
-    keep_open,
-    open_storage,
-    open_study,
-)
+from hsa_compiler.tuner.storage import open_storage, open_study
 from tests.tuner.fakes import GENERIC, PLANNED, InProcessWorker, SilentView, request, small_space
 from tests.tuner.test_session import budget, deeds
 
@@ -120,9 +115,9 @@ def test_a_trial_of_another_machine_lives_as_long_as_it_beats(
     assert far.claim(PLANNED) is not None
     far.beat()
     (trial,) = study.get_trials()
-    late = trial.user_attrs["beat"] + storage.STALE_SECONDS
-    assert not storage.is_stale(trial, late - 1)
-    assert storage.is_stale(trial, late + 1)
+    late = trial.user_attrs["beat"] + claims.STALE_SECONDS
+    assert not claims.is_stale(trial, late - 1)
+    assert claims.is_stale(trial, late + 1)
 
 
 def test_what_another_process_took_for_abandoned_is_its_own(tmp_path: Path) -> None:
@@ -176,7 +171,7 @@ def test_a_study_is_open_as_long_as_its_conductor_lives(
     keep_open(study)
     assert is_open(study)
     owner = study.user_attrs["open"]["owner"] | {"host": "elsewhere"}
-    for age, lives in ((storage.STALE_SECONDS - 5, True), (storage.STALE_SECONDS + 5, False)):
+    for age, lives in ((claims.STALE_SECONDS - 5, True), (claims.STALE_SECONDS + 5, False)):
         study.set_user_attr("open", {"owner": owner, "beat": time.time() - age})
         assert is_open(study) is lives
 
@@ -188,7 +183,7 @@ def test_a_study_whose_search_has_ended_stays_closed(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="another process tunes attend/x#1 just now"):
             at.conduct([study])
         for ended in (False, True):
-            at.said = -storage.BEAT_SECONDS  # as if it was long ago
+            at.said = -claims.BEAT_SECONDS  # as if it was long ago
             at.tick()
             assert is_open(study) is not ended
             close_study(study)
