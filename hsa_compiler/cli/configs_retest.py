@@ -2,6 +2,7 @@
 
 hsa-compiler configs retest                                # every winner of this machine's device
 hsa-compiler configs retest --kernels attend --limit 4     # a canary for CI
+hsa-compiler configs retest --against nvidia_h100_80gb_hbm3 # what would that device's configs cost?
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ def retest(
         float | None,
         typer.Option(help="Time for the whole run; winners that it does not reach are named."),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Race them against what won on another device alone, by its folder's name: what "
+            "would its configs cost here?"
+        ),
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(help="The journal or Optuna storage URL of the runs that found the winners."),
@@ -61,6 +69,7 @@ def retest(
         seconds=seconds,
         storage=storage,
         workers=compile_workers,
+        against=against,
     )
     with Progress(make_console(stderr=as_json)) as progress:
         outcome = run(request, progress)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from hsa_compiler.errors import BackendError
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
-from hsa_compiler.tuner.correctness import WrongResult
+from hsa_compiler.tuner.correctness import CorruptedMemory, WrongResult
 from hsa_compiler.tuner.measure import Timing
 
 #: Texts in an error that mean the CUDA context is lost: only a new process helps.
@@ -51,6 +51,8 @@ def failure_kind(error: BaseException, stage: str) -> tuple[str, bool]:
         return f"illegal_{error.kind}", False
     if isinstance(error, WrongResult):
         return "wrong_result", False
+    if isinstance(error, CorruptedMemory):
+        return "corrupted_memory", True
     if isinstance(error, MemoryError) or "outofmemory" in text or "out of memory" in text:
         return "out_of_memory", False
     if "outofresources" in text:

@@ -11,7 +11,7 @@ import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -36,6 +36,31 @@ class Job:
     problem: Problem
     schedule: Schedule
     target: Target
+
+
+@dataclass(frozen=True)
+class Running(Generic[R]):
+    """A call in another process."""
+
+    future: Future[R]
+    timeout: float
+    tick: Callable[[], None]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `outcome` need not wait."""
+        return self.future.done()
+
+    def outcome(self) -> R | CandidateFailed:
+        """What it gave, or why it failed; waits for it."""
+        while wait([self.future], TICK).not_done:
+            self.tick()
+        error = self.future.exception()
+        return self.future.result() if error is None else _cause(error, self.timeout)
+
+    def cancel(self) -> None:
+        """End it where it has not ended."""
+        self.future.cancel()
 
 
 class CompilePool:
@@ -75,20 +100,20 @@ class CompilePool:
 
         Returns what it gave, or why it failed, by item.
         """
+        begun = {item: self.begin(function, item, timeout) for item in dict.fromkeys(items)}
+        return {item: running.outcome() for item, running in begun.items()}
+
+    def begin(self, function: Callable[[T], R], item: T, timeout: float) -> Running[R]:
+        """Call a module's function for one item, within `timeout` seconds once its turn comes."""
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPool(self.workers, context=context)
-        futures: dict[T, Future[R]] = {
-            item: self._pool.schedule(function, args=(item,), timeout=timeout)
-            for item in dict.fromkeys(items)
-        }
-        while wait(futures.values(), TICK).not_done:
-            self._tick()
-        outcomes: dict[T, R | CandidateFailed] = {}
-        for item, future in futures.items():
-            error = future.exception()
-            outcomes[item] = future.result() if error is None else _cause(error, timeout)
-        return outcomes
+        future: Future[R] = self._pool.schedule(function, args=(item,), timeout=timeout)
+        return Running(future, timeout, self._tick)
+
+    def begin_build(self, job: Job, timeout: float = COMPILE_TIMEOUT) -> Running[None]:
+        """Compile a job meanwhile."""
+        return self.begin(_build, job, timeout)
 
     def __enter__(self) -> CompilePool:
         return self

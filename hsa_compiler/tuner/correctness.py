@@ -7,7 +7,7 @@ equal score (to rounding) may stand for each other; an inverse index must be exa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -30,6 +30,11 @@ class WrongResult(HSAError):
     """A candidate ran, but its outputs are not those of the reference."""
 
 
+class CorruptedMemory(HSAError):
+    """A candidate changed what it must only read: nothing can be checked in this process any
+    more."""
+
+
 def poisoned_outputs(
     group: KernelGroup, dims: Mapping[str, int], device: torch.device
 ) -> dict[str, Tensor]:
@@ -47,6 +52,14 @@ def poison(outputs: Mapping[str, Tensor]) -> None:
     for tensor in outputs.values():
         floating = tensor.dtype.is_floating_point
         tensor.fill_(float("nan") if floating else torch.iinfo(tensor.dtype).min)
+
+
+def checksums(tensors: Iterable[Tensor]) -> tuple[int, ...]:
+    """A number for the bits of each tensor, which any single change of an element changes."""
+    words = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return tuple(
+        int(x.contiguous().view(words[x.element_size()]).sum(dtype=torch.int64)) for x in tensors
+    )
 
 
 class Reference:
@@ -67,6 +80,11 @@ class Reference:
         self._scores: Tensor | None = None
         if group.program.find("select") is not None:
             self._scores = selection_scores(group, values, dims)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What outputs are compared with."""
+        return tuple(self._expected.values())
 
     def check(self, outputs: Mapping[str, Tensor]) -> float:
         """The largest normwise error. Raises WrongResult where it is too large, or where any

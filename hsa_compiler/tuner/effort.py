@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from hsa_compiler.errors import InputError
@@ -13,6 +14,7 @@ class Effort:
 
     seconds: float  # the whole run: every kernel and shape, compiling included
     trials: int  # candidates per kernel and shape
+    enumerate_below: int  # spaces with fewer legal points are tried whole, where the trials do
     search_share: float  # part of a kernel's time for the search; the rest races the finalists
     compile_timeout: float  # building one candidate
     run_timeout: float  # checking and timing one candidate
@@ -29,6 +31,7 @@ EFFORTS: dict[str, Effort] = {
     "quick": Effort(
         seconds=240,
         trials=60,
+        enumerate_below=500,
         search_share=0.7,
         compile_timeout=20,
         run_timeout=15,
@@ -43,6 +46,7 @@ EFFORTS: dict[str, Effort] = {
     "standard": Effort(
         seconds=1800,
         trials=200,
+        enumerate_below=500,
         search_share=0.8,
         compile_timeout=60,
         run_timeout=30,
@@ -57,6 +61,7 @@ EFFORTS: dict[str, Effort] = {
     "max": Effort(
         seconds=4 * 3600,
         trials=1000,
+        enumerate_below=1000,
         search_share=0.85,
         compile_timeout=180,
         run_timeout=60,
@@ -67,6 +72,22 @@ EFFORTS: dict[str, Effort] = {
         default_shapes=3,
         race_rounds=100,
         enough=0.97,
+    ),
+    # Every legal schedule, for recorded spaces (`replay`): hours for a kernel.
+    "exhaustive": Effort(
+        seconds=7 * 24 * 3600,
+        trials=1_000_000,
+        enumerate_below=1_000_000,
+        search_share=0.95,
+        compile_timeout=60,
+        run_timeout=30,
+        setup_timeout=600,
+        samples=20,
+        sample_seconds=1.0,
+        finalists=8,
+        default_shapes=1,
+        race_rounds=60,
+        enough=math.inf,
     ),
 }
 

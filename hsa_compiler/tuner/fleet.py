@@ -168,7 +168,7 @@ def contribute(request: Request, view: View) -> int:
 
 def _add_trials(at: Setting, plan: Plan, study: optuna.Study, until: float) -> int:
     """Evaluate candidates of an open run until it is closed; how many."""
-    search = at.search(plan, study, needed=())
+    search = at.search(plan, study, conducts=False)
 
     def goes_on() -> bool:
         return is_open(study) and time.monotonic() < until

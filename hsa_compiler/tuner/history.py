@@ -110,6 +110,11 @@ class History:
         here = {self._here.schedule} if self._here else set()
         return self._done | self._elsewhere | here
 
+    def was_tried(self, schedule: Schedule) -> bool:
+        """Whether a point is one of `tried`."""
+        here = self._here is not None and self._here.schedule == schedule
+        return here or schedule in self._done or schedule in self._elsewhere
+
     def refresh(self) -> list[Schedule]:
         """Take in what was recorded since; returns points to be tried again because whoever tried
         them is gone."""

@@ -18,8 +18,10 @@ from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner.correctness import (
     TOLERANCE,
+    CorruptedMemory,
     Reference,
     check_witness,
+    checksums,
     poison,
     poisoned_outputs,
 )
@@ -93,6 +95,10 @@ class KernelBench:
             self._cases.append(_Checked(case, outputs, reference))
         self._values = timing_values(task, self._device)
         self._outputs = poisoned_outputs(self._group, task.shape.dims, self._device)
+        self._read_only = [*self._values.values()]
+        for checked in self._cases:
+            self._read_only += [*checked.case.values.values(), *checked.reference.tensors]
+        self._intact = checksums(self._read_only)
         self._clock: Clock = (
             CudaClock(self._device, task.warm_l2) if self._device.type == "cuda" else CpuClock()
         )
@@ -136,6 +142,8 @@ class KernelBench:
             self._witness = {name: x.clone() for name, x in self._outputs.items()}
         else:
             check_witness(self._group, self._outputs, self._witness, self._tolerance)
+        if checksums(self._read_only) != self._intact:
+            raise CorruptedMemory("wrote to its inputs, or to other memory beside its outputs")
         return functools.partial(kernel.launch, values, dims), error
 
     def _finish(self) -> None:

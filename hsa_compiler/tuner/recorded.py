@@ -215,7 +215,6 @@ def replay(
         trials=trials,
         sampler=sampler,
         seed=seed,
-        enumerate_below=0,  # the sampler is what is looked at
     )
     best, curve = math.inf, []
     while (candidate := search.next()) is not None:

@@ -9,12 +9,13 @@ from typing import Any
 
 from hsa_compiler.configs.forms import MARGINS
 from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.tuner.builds import side_by_side
 from hsa_compiler.tuner.compile_pool import CompilePool
 from hsa_compiler.tuner.effort import Effort
 from hsa_compiler.tuner.finals import MIN_RACE_SECONDS, Duel, contest
 from hsa_compiler.tuner.kernel_bench import BenchTask
 from hsa_compiler.tuner.measure import Timing
-from hsa_compiler.tuner.tune import Plan, side_by_side
+from hsa_compiler.tuner.tune import Plan
 from hsa_compiler.tuner.verdict import paired_gain
 from hsa_compiler.tuner.worker import CandidateFailed, Worker
 
@@ -136,7 +137,8 @@ def _judged(match: Match, duel: Duel) -> Retested:
     about = replace(match.about, time_ms=Timing.of(mine).median_ms)
     other = next((name for name, schedule in names.items() if schedule != match.winner), None)
     if other is None:
-        return about.ended("best", "no other schedule runs")
+        none = "runs" if match.rivals else "is there to race"
+        return about.ended("best", f"no other schedule {none}")
     gain = paired_gain(mine, times[other])
     outcome, margin = "even", MARGINS["measured"]
     if gain.is_faster and gain.ratio >= margin:

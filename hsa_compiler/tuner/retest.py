@@ -13,7 +13,7 @@ import math
 import shlex
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,14 +27,14 @@ from hsa_compiler.errors import InputError
 from hsa_compiler.runtime.dispatch import resolve_backend
 from hsa_compiler.schedules import space
 from hsa_compiler.schedules.hardware import Hardware, detect
-from hsa_compiler.schedules.schedule import IllegalSchedule
+from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.threads import tvm_threads
 from hsa_compiler.tuner.compile_pool import CompilePool
 from hsa_compiler.tuner.effort import effort
 from hsa_compiler.tuner.export import default_folder
 from hsa_compiler.tuner.rebuild import task_of
 from hsa_compiler.tuner.rematch import Match, Retested, rematch
-from hsa_compiler.tuner.rivals import rivals_of
+from hsa_compiler.tuner.rivals import rival_from, rivals_of
 from hsa_compiler.tuner.setting import KERNEL_BENCH, require_caches
 from hsa_compiler.tuner.shapes import spelled
 from hsa_compiler.tuner.storage import default_journal, open_storage, studies_folder
@@ -55,8 +55,9 @@ class Request:
 
     `kernels` None means all, `folders` None the user's and the packaged one, `limit` None every
     winner, `seconds` None as long as it takes, `storage` None the device's journal in the cache
-    folder, `workers` None as many compiling processes as there are usable CPUs. `bench` names what
-    the worker runs. Raises InputError.
+    folder, `workers` None as many compiling processes as there are usable CPUs. With `against`,
+    another device's slug, what won there is the only rival. `bench` names what the worker runs.
+    Raises InputError.
     """
 
     device: str
@@ -66,6 +67,7 @@ class Request:
     seconds: float | None = None
     storage: str | None = None
     workers: int | None = None
+    against: str | None = None
     bench: str = KERNEL_BENCH
 
     def __post_init__(self) -> None:
@@ -118,9 +120,26 @@ def run(request: Request, view: View) -> Outcome:
     start = time.monotonic()
     deadline = start + (math.inf if request.seconds is None else request.seconds)
     hardware = detect(request.device)
-    winners = ConfigStore(request.folders).winners(hardware.slug, request.kernels)
-    winners = _in_turn(winners)[: request.limit]
+    store = ConfigStore(request.folders)
+    winners = store.winners(hardware.slug, request.kernels)
     storage = _storage(request, hardware)
+    elsewhere: dict[Hashable, Entry] = {}
+    if request.against is not None:
+        found = store.winners(request.against, request.kernels)
+        elsewhere = {winner.entry.key(): winner.entry for winner in found}
+        winners = [winner for winner in winners if winner.entry.key() in elsewhere]
+        if not winners:
+            raise InputError(
+                f"--against {request.against}: it has no winner of a shape class and kind of "
+                f"selection that {hardware.slug} has one of"
+            )
+    winners = _in_turn(winners)[: request.limit]
+
+    def rivals(plan: Plan, winner: Schedule, entry: Entry) -> dict[Schedule, str]:
+        if request.against is None:
+            return rivals_of(plan, winner, entry, storage)
+        return rival_from(plan, winner, elsewhere[entry.key()], request.against)
+
     require_caches()
     limits = replace(effort(EFFORT), finalists=FINALISTS)
     backend = resolve_backend("auto", torch.device(request.device))
@@ -139,7 +158,7 @@ def run(request: Request, view: View) -> Outcome:
                 if now >= deadline:
                     result = result.ended("skipped", f"the {request.seconds:g} s are used up")
                 else:
-                    match = _match(result, winner.entry, request.device, backend, hardware, storage)
+                    match = _match(result, winner.entry, request.device, backend, hardware, rivals)
                     if isinstance(match, Match):
                         result = rematch(match, worker, limits, share, compiler)
                     else:
@@ -205,7 +224,7 @@ def _match(
     device: str,
     backend: str,
     hardware: Hardware,
-    storage: BaseStorage | None,
+    rivals: Callable[[Plan, Schedule, Entry], dict[Schedule, str]],
 ) -> Match | Retested:
     """What is raced for an entry, or the outcome where nothing can be."""
     if entry.shape.backend != backend:
@@ -220,7 +239,7 @@ def _match(
         return about.ended("skipped", str(error))
     except IllegalSchedule as error:
         return about.ended("fails", str(error))
-    return Match(about, plan, winner, rivals_of(plan, winner, entry, storage))
+    return Match(about, plan, winner, rivals(plan, winner, entry))
 
 
 def commands(lost: Iterable[Winner], device: str) -> list[str]:

@@ -9,6 +9,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from hsa_compiler.configs import Entry
+from hsa_compiler.schedules import space
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner.history import measured
 from hsa_compiler.tuner.tune import Plan
@@ -35,6 +36,13 @@ def rivals_of(
     others = [point for point in points if point not in found and not _same(plan, point, winner)]
     found |= dict.fromkeys(others[:RUNNERS_UP], role)
     return {point: role for point, role in found.items() if not _same(plan, point, winner)}
+
+
+def rival_from(plan: Plan, winner: Schedule, entry: Entry, slug: str) -> dict[Schedule, str]:
+    """What won on another device, with that device's slug as its role; nothing where it is the
+    same kernel."""
+    theirs = space.adapted(plan.task.problem, entry.as_schedule())
+    return {} if _same(plan, theirs, winner) else {theirs: slug}
 
 
 def _same(plan: Plan, point: Schedule, winner: Schedule) -> bool:

@@ -1,7 +1,8 @@
 """The search of one kernel: what to try next, and the study that records what came of it.
 
 Order of candidates: those a killed run left unfinished (once), the starting points (defaults and
-the cost model's best), then every legal point when few fit the budget, else a proposer's points.
+the cost model's best), then every legal point where the budget covers them and there are not too
+many, else a proposer's points.
 No point is tried twice in a study, also not after `--resume`.
 """
 
@@ -22,8 +23,6 @@ from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.samplers import Finished, make_proposer
 from hsa_compiler.tuner.search_space import SearchSpace
 
-#: Spaces with fewer legal points than this are enumerated when the trial budget covers them.
-ENUMERATE_BELOW = 500
 #: Draws from a proposer before its ideas count as exhausted and chance takes over.
 DRAWS = 40
 
@@ -40,7 +39,7 @@ class Search:
         needed: those of them without whose time nothing can ship: measured here also when they
             were abandoned, or are in flight in another process.
         rank: orders points by promise when all of them are enumerated.
-        enumerate_below: spaces with fewer points are, where the trials cover them.
+        enumerate_below: spaces with fewer points are enumerated, where the trials cover them.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Search:
         sampler: str = "tpe",
         seed: int = 0,
         rank: Rank | None = None,
-        enumerate_below: int = ENUMERATE_BELOW,
+        enumerate_below: int = 0,
     ) -> None:
         self._space = space
         self._budget = trials
@@ -119,7 +118,7 @@ class Search:
 
     def was_tried(self, schedule: Schedule) -> bool:
         """Whether a point was evaluated, given up, or is in flight."""
-        return schedule in self._history.tried or not self._space.is_legal(schedule)
+        return self._history.was_tried(schedule) or not self._space.is_legal(schedule)
 
     def upcoming(self, count: int) -> list[Schedule]:
         """The points that `next` will give, at most `count` of them, so that they can be compiled

@@ -22,15 +22,12 @@ from hsa_compiler.tuner.export import default_folder, read_entry, write_entries
 from hsa_compiler.tuner.fleet import devices, helpers
 from hsa_compiler.tuner.results import KernelResult
 from hsa_compiler.tuner.search import Search
-from hsa_compiler.tuner.setting import KERNEL_BENCH, Setting, Turn, explained, open_setting
+from hsa_compiler.tuner.setting import KERNEL_BENCH, SEEDS, Setting, Turn, explained, open_setting
 from hsa_compiler.tuner.shapes import Shape
 from hsa_compiler.tuner.storage import OpenedStudy, open_study
 from hsa_compiler.tuner.traced import TraceFile, fit
 from hsa_compiler.tuner.tune import tune
 from hsa_compiler.tuner.workload import Task
-
-#: Seeds are below this; NumPy takes 32 bits, and a resumed search adds what was tried.
-SEEDS = 2**31
 
 
 @dataclass(frozen=True)
@@ -231,7 +228,7 @@ def _one(at: Setting, turn: Turn, opened: OpenedStudy) -> KernelResult:
             "skipped",
             f"the {limits.seconds:.0f} s of this effort are used up; run again with --resume",
         )
-    search = at.search(plan, opened.study, needed=plan.defaults)
+    search = at.search(plan, opened.study, conducts=True)
     if opened.resumed and search.trials:
         view.note(f"{where}: continuing after {search.trials} candidates")
     return tune(plan, search, at.worker, limits, turn.deadline, view, at.compiler)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from hsa_compiler.tuner.session import Request, View
 
 KERNEL_BENCH = "hsa_compiler.tuner.kernel_bench:KernelBench"
+#: Seeds are below this; NumPy takes 32 bits, and a resumed search adds what was tried.
+SEEDS = 2**31
 
 
 @dataclass(frozen=True)
@@ -80,17 +83,27 @@ class Setting:
         """The pool where there is something to compile."""
         return self.pool if self.request.bench == KERNEL_BENCH else None
 
-    def search(self, plan: Plan, study: optuna.Study, needed: Collection[Schedule]) -> Search:
-        """The search of one kernel; the candidate in flight is kept alive while a worker works."""
+    def search(self, plan: Plan, study: optuna.Study, conducts: bool) -> Search:
+        """The search of one kernel; the candidate in flight is kept alive while a worker works.
+
+        Only who `conducts` the study must measure the defaults. Whoever helps has an order and
+        proposals of its own: it would compile what others are measuring.
+        """
+        own = random.Random(0 if conducts else os.getpid())
+
+        def mixed(points: Sequence[Schedule]) -> list[Schedule]:
+            return own.sample(points, len(points))
+
         self.searching = Search(
             plan.space,
             study,
-            starts=plan.starts,
-            needed=needed,
+            starts=plan.starts if conducts else mixed(plan.starts),
+            needed=plan.defaults if conducts else (),
             trials=self.limits.trials,
             sampler=self.request.sampler,
-            seed=self.request.seed,
-            rank=plan.rank,
+            seed=self.request.seed if conducts else own.randrange(SEEDS),
+            rank=plan.rank if conducts else mixed,
+            enumerate_below=self.limits.enumerate_below,
         )
         return self.searching
 

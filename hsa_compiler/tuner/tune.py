@@ -8,6 +8,7 @@ The duel's fresh samples decide and are what the entry reports (`finals`).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import time
@@ -25,7 +26,8 @@ from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.threads import tvm_threads
-from hsa_compiler.tuner.compile_pool import CompilePool, Job
+from hsa_compiler.tuner.builds import Builds
+from hsa_compiler.tuner.compile_pool import CompilePool
 from hsa_compiler.tuner.effort import Effort
 from hsa_compiler.tuner.export import Evidence, Raced, make_entry
 from hsa_compiler.tuner.finals import MIN_RACE_SECONDS, Duel, contest
@@ -44,8 +46,6 @@ BEST_OF_MODEL = 8
 TRANSFERRED = 4
 #: Knobs in which schedules of one family agree: they tile alike and differ in how a tile is run.
 FAMILY = ("order", "tokens", "parts", "combine", "top_k", "descriptors", "lanes")
-#: Candidates that are compiled side by side at most: later proposals learn from their times.
-BATCH = 12
 
 
 class Watch(Protocol):
@@ -174,8 +174,8 @@ def tune(
 
     Args:
         deadline: `time.monotonic` at which the kernel's share of the run ends.
-        pool: compiles candidates side by side before they are measured one by one; without it
-            the worker compiles each when its turn comes.
+        pool: compiles candidates ahead (`builds`); without it the worker compiles each when its
+            turn comes.
 
     Both defaults are always evaluated, and a running candidate may finish, even past the deadline.
     A KeyboardInterrupt passes through; the candidate in flight is left to be retried.
@@ -220,52 +220,35 @@ def explore(
 ) -> None:
     """Evaluate candidates, one after the other, until there are none or `goes_on` says no. The
     worker is set up for the plan's task."""
-    compiled: dict[Schedule, CandidateFailed | None] = {}
-    while goes_on():
-        # What another process took first is not waited for.
-        if pool is not None and all(search.was_tried(point) for point in compiled):
-            watch.update(search, "compile")
-            compiled = _compile(plan, search, effort, pool)
-        candidate = search.next()
-        if candidate is None:
-            return
-        watch.update(search, "search")
-        try:
-            failure = compiled.pop(candidate.schedule, None)
-            if failure is not None:
-                raise failure
-            timing, error = worker.evaluate(
-                candidate.schedule, search.best_ms, effort.compile_timeout, effort.run_timeout
-            )
-        except CandidateFailed as failure:
-            if failure.kind.startswith("setup_"):
+    with contextlib.nullcontext() if pool is None else Builds(plan, effort, pool) as builds:
+        while goes_on():
+            if builds is not None:
+                builds.ask(search)
+            candidate = search.next()
+            if candidate is None:
+                return
+            try:
+                if builds is not None:
+                    if not builds.is_done(candidate.schedule):
+                        watch.update(search, "compile")
+                    builds.finish(candidate.schedule)
+                watch.update(search, "search")
+                timing, error = worker.evaluate(
+                    candidate.schedule, search.best_ms, effort.compile_timeout, effort.run_timeout
+                )
+            except CandidateFailed as failure:
+                if failure.kind.startswith("setup_"):
+                    search.interrupt(candidate)
+                    raise
+                search.fail(candidate, failure.kind, str(failure))
+                if candidate.schedule == plan.generic:
+                    return  # nothing can be shown to be faster than what cannot be timed
+            except BaseException:
                 search.interrupt(candidate)
                 raise
-            search.fail(candidate, failure.kind, str(failure))
-            if candidate.schedule == plan.generic:
-                return  # nothing can be shown to be faster than what cannot be timed
-        except BaseException:
-            search.interrupt(candidate)
-            raise
-        else:
-            search.succeed(candidate, timing, error)
+            else:
+                search.succeed(candidate, timing, error)
     watch.update(search, "search")
-
-
-def _compile(
-    plan: Plan, search: Search, effort: Effort, pool: CompilePool
-) -> dict[Schedule, CandidateFailed | None]:
-    """Compile the next few candidates, while nothing is measured: why each failed, or None."""
-    return side_by_side(plan, search.upcoming(min(pool.workers, BATCH)), effort, pool)
-
-
-def side_by_side(
-    plan: Plan, points: Sequence[Schedule], effort: Effort, pool: CompilePool
-) -> dict[Schedule, CandidateFailed | None]:
-    """Compile candidates of a plan in parallel: why each failed, or None."""
-    jobs = {point: Job(plan.task.problem, point, plan.target) for point in points}
-    failed = pool.build(jobs.values(), effort.compile_timeout)
-    return {point: failed.get(job) for point, job in jobs.items()}
 
 
 def _missing_default(plan: Plan, search: Search) -> str | None:

@@ -17,7 +17,7 @@ from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner import setting
 from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.recorded import RecordedSpace, replay, trials_to
-from hsa_compiler.tuner.search import ENUMERATE_BELOW
+from hsa_compiler.tuner.effort import EFFORTS
 from hsa_compiler.tuner.session import run
 from hsa_compiler.tuner.storage import open_storage
 from hsa_compiler.tuner.tune import Plan
@@ -88,7 +88,7 @@ def test_other_files_are_refused(
 
 
 def test_a_guided_search_needs_fewer_trials_than_chance(whole: RecordedSpace) -> None:
-    assert len(whole.times) > ENUMERATE_BELOW
+    assert len(whole.times) > EFFORTS["quick"].enumerate_below
     needed = {
         sampler: trials_to([replay(whole, sampler, seed, 150) for seed in range(3)], 0.1)
         for sampler in ("tpe", "random")

@@ -103,6 +103,33 @@ def test_verdicts(
     assert bool(found.commands) == (outcome == "beaten")
 
 
+def test_another_devices_winner_is_the_only_rival(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = plan().generic
+    deeds(monkeypatch, times={str(winner()): 0.5, str(theirs): 0.8})
+    there = dataclasses.replace(host_cpu(), slug="cpu_elsewhere")
+    other = made(schedule=theirs.to_json())
+    merge_entries(tmp_path, device_record(there), [other, made("retrieve")])
+    store(tmp_path, made(), made("weigh_grad"))
+    (result,) = run(tmp_path, against="cpu_elsewhere").results
+    assert (result.kernel, result.outcome, result.by) == ("attend", "best", "cpu_elsewhere")
+    assert result.gain == pytest.approx(0.5 / 0.8)
+    merge_entries(tmp_path, device_record(there), [made()])
+    (same,) = run(tmp_path, against="cpu_elsewhere").results
+    assert (same.outcome, same.gain) == ("best", None)
+    assert same.message == "no other schedule is there to race"
+
+
+def test_a_device_without_such_winners_is_refused(tmp_path: Path) -> None:
+    there = dataclasses.replace(host_cpu(), slug="cpu_elsewhere")
+    merge_entries(tmp_path, device_record(there), [made("retrieve")])
+    with pytest.raises(InputError, match="cpu_elsewhere: it has no winner of a shape class"):
+        run(store(tmp_path, made()), against="cpu_elsewhere")
+    with pytest.raises(InputError, match="no tuned configs of any kernel for nowhere"):
+        run(tmp_path, against="nowhere")
+
+
 def test_a_winner_that_is_wrong_now_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deeds(monkeypatch, plant={str(winner()): "wrong"})
     found = run(store(tmp_path, made()))

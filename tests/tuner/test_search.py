@@ -63,6 +63,7 @@ def test_small_spaces_are_enumerated_in_the_order_of_promise() -> None:
         starts=[PLANNED],
         trials=100,
         rank=lambda points: sorted(points, key=model_ms),
+        enumerate_below=43,
     )
     assert search.enumerating
     seen = run(search)
@@ -71,9 +72,11 @@ def test_small_spaces_are_enumerated_in_the_order_of_promise() -> None:
 
 
 def test_a_small_space_beyond_the_budget_is_sampled() -> None:
-    search = Search(small_space(), optuna.create_study(), trials=20)
+    search = Search(small_space(), optuna.create_study(), trials=20, enumerate_below=43)
     assert not search.enumerating
     assert len(set(run(search))) == 20
+    large = Search(small_space(), optuna.create_study(), trials=100, enumerate_below=42)
+    assert not large.enumerating
 
 
 def test_search_ends_when_every_point_was_tried() -> None:
