@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tuner.planted import GPU_KINDS, GOOD, KINDS, tune_among_planted
+from tests.tuner.planted import GOOD, GPU_KINDS, KINDS, tune_among_planted
 
 
 def test_planted_candidates_cost_themselves_alone(

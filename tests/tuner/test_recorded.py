@@ -15,9 +15,9 @@ from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules.hardware import host_cpu
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner import setting
+from hsa_compiler.tuner.effort import EFFORTS
 from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.recorded import RecordedSpace, replay, trials_to
-from hsa_compiler.tuner.effort import EFFORTS
 from hsa_compiler.tuner.session import run
 from hsa_compiler.tuner.storage import open_storage
 from hsa_compiler.tuner.tune import Plan

@@ -108,7 +108,7 @@ def test_another_devices_winner_is_the_only_rival(
 ) -> None:
     theirs = plan().generic
     deeds(monkeypatch, times={str(winner()): 0.5, str(theirs): 0.8})
-    there = dataclasses.replace(host_cpu(), slug="cpu_elsewhere")
+    there = dataclasses.replace(host_cpu(), name="elsewhere")
     other = made(schedule=theirs.to_json())
     merge_entries(tmp_path, device_record(there), [other, made("retrieve")])
     store(tmp_path, made(), made("weigh_grad"))
@@ -122,7 +122,7 @@ def test_another_devices_winner_is_the_only_rival(
 
 
 def test_a_device_without_such_winners_is_refused(tmp_path: Path) -> None:
-    there = dataclasses.replace(host_cpu(), slug="cpu_elsewhere")
+    there = dataclasses.replace(host_cpu(), name="elsewhere")
     merge_entries(tmp_path, device_record(there), [made("retrieve")])
     with pytest.raises(InputError, match="cpu_elsewhere: it has no winner of a shape class"):
         run(store(tmp_path, made()), against="cpu_elsewhere")
