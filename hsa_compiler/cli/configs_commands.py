@@ -7,6 +7,7 @@ hsa-compiler configs verify tuned_configs/
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,6 +88,19 @@ def show_command(
     for path, config in configs:
         rows = [_entry_row(entry) for entry in config.entries]
         print_table(f"{config.kernel} on {config.device.name} ({path})", rows, False)
+    entries = [entry for _, config in configs for entry in config.entries]
+    if entries:
+        typer.echo(f"{len(entries)} entries, geometric means of the gains: {_gains(entries)}")
+
+
+def _gains(entries: Iterable[Entry]) -> str:
+    """How many times as fast entries are as both defaults."""
+    found = {
+        "generic": [entry.gain_over_default.ratio for entry in entries],
+        "planned": [e.gain_over_planned.ratio for e in entries if e.gain_over_planned],
+    }
+    means = {name: statistics.geometric_mean(gains) for name, gains in found.items() if gains}
+    return ", ".join(f"{mean:.2f}x over {name}" for name, mean in means.items())
 
 
 def _find(which: str, store: ConfigStore) -> list[Path]:

@@ -28,7 +28,7 @@ AHEAD, QUEUED = 12, 2
 class Builds:
     """The candidates of a search that are being compiled.
 
-    A context manager: what is still being compiled at its end is given up.
+    A context manager: what has not been begun at its end is given up.
     """
 
     def __init__(self, plan: Plan, effort: Effort, pool: CompilePool) -> None:
@@ -42,7 +42,7 @@ class Builds:
         """Begin with what the search will give next."""
         for point in [*self._running]:
             if search.was_tried(point):  # what another process took first is not waited for
-                self._running.pop(point).cancel()
+                self._running.pop(point).give_up()
         if self._running and not self._meanwhile:
             return
         count = min(self._pool.workers, AHEAD)
@@ -74,7 +74,7 @@ class Builds:
 
     def __exit__(self, *_: object) -> None:
         for running in self._running.values():
-            running.cancel()
+            running.give_up()
 
 
 def side_by_side(

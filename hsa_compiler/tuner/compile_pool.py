@@ -58,9 +58,11 @@ class Running(Generic[R]):
         error = self.future.exception()
         return self.future.result() if error is None else _cause(error, self.timeout)
 
-    def cancel(self) -> None:
-        """End it where it has not ended."""
-        self.future.cancel()
+    def give_up(self) -> None:
+        """Do not begin it any more. One that has begun goes on: to end it costs its process, and
+        the start of another takes longer."""
+        if not self.future.running():
+            self.future.cancel()
 
 
 class CompilePool:

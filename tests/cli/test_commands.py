@@ -50,7 +50,10 @@ def test_configs_show(folder: Path, which: str, capsys: pytest.CaptureFixture[st
     (config,) = json.loads(capsys.readouterr().out)
     assert config["entries"][0]["schedule"]["warps"] == 8
     assert main(["configs", "show", which, "--folder", str(folder)]) == 0
-    assert "warps=8" in " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "warps=8" in printed
+    gain = config["entries"][0]["gain_over_default"]["ratio"]
+    assert f"1 entries, geometric means of the gains: {gain:.2f}x over generic" in printed
 
 
 def test_configs_show_of_nothing_is_bad_input(
