@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -34,7 +35,10 @@ from hsa_compiler.tuner.measure import (
     race,
     screen_steadily,
 )
+from hsa_compiler.tuner.nvml import Gpu
 from hsa_compiler.tuner.workload import GateCase, Task, gate_cases, timing_values
+
+log = logging.getLogger(__name__)
 
 Compile = Callable[[Problem, Schedule, Target], CompiledKernel]
 
@@ -96,7 +100,8 @@ class KernelBench:
         self._clock: Clock = (
             CudaClock(self._device, task.warm_l2) if self._device.type == "cuda" else CpuClock()
         )
-        self._sentinel = Sentinel(_fixed_work(self._device), self._clock)
+        gpu = _gpu(task.device) if self._device.type == "cuda" else None
+        self._sentinel = Sentinel(_fixed_work(self._device), self._clock, gpu)
         indices = self._values.get("indices")
         union = 0.0 if indices is None else measured_union(indices)
         return BenchInfo(union, _measured_hardware(task.device))
@@ -154,6 +159,11 @@ def _fixed_work(device: torch.device) -> Run:
         torch.mm(left, right, out=out)
 
     return run
+
+
+@functools.cache
+def _gpu(device: str) -> Gpu | None:
+    return Gpu.find(torch.device(device), log.warning)
 
 
 @functools.cache
