@@ -97,9 +97,7 @@ class KernelBench:
             self._cases.append(_Checked(case, outputs, reference))
         self._values = timing_values(task, self._device)
         self._outputs = poisoned_outputs(self._group, task.shape.dims, self._device)
-        self._clock: Clock = (
-            CudaClock(self._device, task.warm_l2) if self._device.type == "cuda" else CpuClock()
-        )
+        self._clock = _clock(self._device, task.warm_l2)
         gpu = _gpu(task.device) if self._device.type == "cuda" else None
         self._sentinel = Sentinel(_fixed_work(self._device), self._clock, gpu)
         indices = self._values.get("indices")
@@ -115,11 +113,17 @@ class KernelBench:
         return timing, error
 
     def race(
-        self, schedules: Mapping[str, Schedule], rounds: int, seconds: float, seed: int
+        self,
+        schedules: Mapping[str, Schedule],
+        rounds: int,
+        seconds: float,
+        seed: int,
+        other_l2: bool,
     ) -> dict[str, list[float]]:
         """Check candidates once more, then time them against each other."""
         runs = {name: self._prepare(schedule)[0] for name, schedule in schedules.items()}
-        return race(runs, self._clock, rounds, seconds, seed)
+        clock = _clock(self._device, not self._task.warm_l2) if other_l2 else self._clock
+        return race(runs, clock, rounds, seconds, seed)
 
     def _prepare(
         self, schedule: Schedule, stage: Callable[[str], None] = lambda _: None
@@ -146,6 +150,10 @@ class KernelBench:
     def _finish(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+
+
+def _clock(device: torch.device, warm_l2: bool) -> Clock:
+    return CudaClock(device, warm_l2) if device.type == "cuda" else CpuClock()
 
 
 def _fixed_work(device: torch.device) -> Run:
