@@ -115,8 +115,9 @@ class Timing:
 
     `spread_ms` is the interquartile range; `aborted` says that it was cut short as hopeless;
     `drift` how many times as slow as usual the device was (`Sentinel`); `tries` how often it was
-    timed. `clock_mhz` is a GPU's SM clock and `watts` its power right afterwards, None where nobody
-    tells; `throttled` what held its clocks down before or then (`nvml.REASONS`).
+    timed, 0 where nobody counted. `clock_mhz` is a GPU's SM clock and `watts` its power right
+    afterwards, None where nobody tells; `throttled` what held its clocks down before or then
+    (`nvml.REASONS`).
     """
 
     median_ms: float
@@ -127,7 +128,7 @@ class Timing:
     clock_mhz: int | None = None
     watts: float | None = None
     throttled: tuple[str, ...] = ()
-    tries: int = 1
+    tries: int = 0
 
     @classmethod
     def of(cls, times: Sequence[float], aborted: bool = False) -> Timing:
