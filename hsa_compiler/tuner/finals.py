@@ -65,7 +65,7 @@ def contest(
 
 
 @dataclass(frozen=True)
-class OtherL2:
+class OtherL2Race:
     """The duel's schedules once more, with a GPU's L2 cache in the other `state` (``"warm"`` or
     ``"cold"``) than they are tuned for: what wins in one need not win in the other.
 
@@ -79,7 +79,7 @@ class OtherL2:
     @classmethod
     def race(
         cls, state: str, worker: Worker, names: Mapping[str, Schedule], effort: Effort, seed: int
-    ) -> OtherL2:
+    ) -> OtherL2Race:
         """A short race."""
         try:
             times = _race(worker, names, effort, OTHER_L2_SECONDS, seed + 2, other_l2=True)

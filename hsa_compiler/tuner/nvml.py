@@ -103,9 +103,13 @@ class Gpu:
 
 def _handle(nvml: Any, uuid: str) -> Any:
     """The card that has a UUID, or whose MIG slice has it. Raises NVMLError."""
-    with contextlib.suppress(nvml.NVMLError):
+    try:
         return nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
-    part = nvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")
+    except nvml.NVMLError as no_card:
+        try:
+            part = nvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")
+        except nvml.NVMLError:
+            raise no_card from None
     with contextlib.suppress(nvml.NVMLError):
         return nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part)
     return part

@@ -32,7 +32,7 @@ from hsa_compiler.tuner.finals import (
     MIN_RACE_SECONDS,
     OTHER_L2_SECONDS,
     Duel,
-    OtherL2,
+    OtherL2Race,
     contest,
 )
 from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
@@ -299,11 +299,11 @@ def _race(plan: Plan, search: Search, worker: Worker, effort: Effort, deadline: 
     return contest(worker, took, defaults, effort, seconds, plan.task.seed)
 
 
-def _other_l2(plan: Plan, worker: Worker, effort: Effort, duel: Duel) -> OtherL2:
+def _other_l2(plan: Plan, worker: Worker, effort: Effort, duel: Duel) -> OtherL2Race:
     names, _ = duel
     if plan.other_l2 is None or len(names) < 2:
-        return OtherL2()
-    return OtherL2.race(plan.other_l2, worker, names, effort, plan.task.seed)
+        return OtherL2Race()
+    return OtherL2Race.race(plan.other_l2, worker, names, effort, plan.task.seed)
 
 
 def _ship(
@@ -313,7 +313,7 @@ def _ship(
     floor: Roofline,
     union: float,
     duel: Duel,
-    other: OtherL2,
+    other: OtherL2Race,
 ) -> KernelResult:
     """The result of a decided duel."""
     names, times = duel

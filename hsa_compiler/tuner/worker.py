@@ -110,7 +110,7 @@ class Worker:
         seconds: float,
         seed: int,
         timeout: float,
-        other_l2: bool = False,
+        other_l2: bool,
     ) -> dict[str, list[float]]:
         """Race candidates that passed `evaluate`. Raises CandidateFailed."""
         arguments = (dict(schedules), rounds, seconds, seed, other_l2)

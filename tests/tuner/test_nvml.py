@@ -56,6 +56,8 @@ class FakeNvml:
             raise self.NVMLError(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        if "UUID" in self.refused and uuid.startswith("GPU"):
+            raise self.NVMLError(pynvml.NVML_ERROR_NO_PERMISSION)
         if uuid not in self.handles:
             raise self.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
         return self.handles[uuid]
@@ -137,12 +139,15 @@ def test_without_nvml_the_reason_is_said(nvml: FakeNvml, monkeypatch: pytest.Mon
     said: list[str] = []
     nvml.handles = {}
     assert Gpu.find(CUDA, said.append) is None
+    nvml.refused = {"UUID"}
+    assert Gpu.find(CUDA, said.append) is None
     nvml.driver = False
     assert Gpu.find(CUDA, said.append) is None
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert Gpu.find(CUDA, said.append) is None
-    assert ["Not Found" in said[0], "Driver Not Loaded" in said[1]] == [True, True]
-    assert said[2] == "no NVML: pip install nvidia-ml-py"
+    reasons = ("Not Found", "Insufficient Permissions", "Driver Not Loaded", "pip install nvidia-")
+    assert len(said) == len(reasons)
+    assert all(reason in line for reason, line in zip(reasons, said, strict=True))
 
 
 def timed(nvml: FakeNvml, candidate: Callable[[], object]) -> Timing:
