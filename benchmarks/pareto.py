@@ -327,7 +327,7 @@ class _Search:
                 failures.append(Failure(name, **trial.user_attrs.get("failure", given_up)))
                 continue
             point, outcome = self._points[name], trial.user_attrs["outcome"]
-            timing = raced.get(name, Timing(**outcome["timing"]))
+            timing = raced.get(name, Timing.from_json(outcome["timing"]))
             points.append(
                 Measured(
                     point=name,

@@ -141,7 +141,33 @@ def _gpus() -> Generator[Finding, None, list[hardware.Hardware]]:
         memory = human_bytes(row.memory_bytes)
         text = f"cuda:{index}: {row.name}, {row.arch}, {row.units} multiprocessors, {memory}{known}"
         yield Finding("gpu", "ok", f"{text}, driver {driver or 'unknown'}")
+        yield _nvml(f"cuda:{index}")
     return rows
+
+
+def _nvml(device: str) -> Finding:
+    """What the tuner can watch of a GPU's clocks."""
+    import torch
+
+    from hsa_compiler.tuner.nvml import DISTURBING, Gpu
+
+    said: list[str] = []
+    gpu = Gpu.find(torch.device(device), said.append)
+    if gpu is None:
+        text = f"{device}: {said[0]}; the tuner sees disturbances by a timed call alone"
+        return Finding("nvml", "note", text)
+    now = gpu.read()
+    values = (
+        ("SM clock", now.clock_mhz, "MHz"),
+        ("memory clock", now.memory_mhz, "MHz"),
+        ("power", now.watts, "W"),
+        ("temperature", now.celsius, "C"),
+    )
+    told = [f"{name} {value:.0f} {unit}" for name, value, unit in values if value is not None]
+    if now.reasons:
+        told.append(f"clocks held down: {', '.join(sorted(now.reasons))}")
+    well = not said and DISTURBING.isdisjoint(now.reasons)
+    return Finding("nvml", "ok" if well else "note", f"{device}: {'; '.join([*told, *said])}")
 
 
 def _configs() -> Iterator[Finding]:

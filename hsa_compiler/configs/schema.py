@@ -2,7 +2,7 @@
 
     <device slug>/<kernel>.json ::= KernelConfig(schema_version, kernel, device, entries)
     entry ::= Entry(shape, program, schedule, time, default, planned, gain, roofline, error,
-                    locality, trials, seed, provenance)
+                    locality, trials, seed, provenance, other_l2)
 
 Unknown fields are refused: a typo must not silently become a default. So are numbers that are not
 finite, which JSON has no words for.
@@ -60,6 +60,16 @@ class Gain(_Record):
                 f"needs low <= ratio <= high, got {self.low}, {self.ratio}, {self.high}"
             )
         return self
+
+
+class OtherL2(_Record):
+    """The same schedules with a GPU's L2 cache in the other state than all else was timed in, warm
+    or overwritten before each launch: a race of its own."""
+
+    warm: bool
+    time: Timing
+    default: Timing
+    planned: Timing | None = None
 
 
 class LocalityRecord(_Record):
@@ -127,6 +137,7 @@ class Entry(_Record):
     trials: int = Field(ge=0)
     seed: int
     provenance: Provenance
+    other_l2: OtherL2 | None = None
 
     @field_validator("schedule")
     @classmethod

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from hsa_compiler import __version__
 from hsa_compiler.errors import InputError, WriteError
 from hsa_compiler.folders import write_whole
+from hsa_compiler.report.device import device
 from hsa_compiler.report.plots import Plots
 from hsa_compiler.report.study import ENOUGH_FOR_IMPORTANCE, StudyRecord
 from hsa_compiler.tuner.storage import StudyName
@@ -69,7 +70,7 @@ def render(studies: Sequence[tuple[StudyRecord, Plots | str]]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(ms=milliseconds, state=state)
+    environment.filters.update(device=device, ms=milliseconds, state=state)
     page = environment.get_template("page.html").render(
         studies=studies,
         made=datetime.datetime.now().isoformat(" ", "minutes"),

@@ -13,7 +13,7 @@ from typing import Any
 from optuna.exceptions import ExperimentalWarning
 
 from hsa_compiler.errors import NoPlot
-from hsa_compiler.report.study import StudyRecord
+from hsa_compiler.report.study import Outcome, StudyRecord
 
 #: Text stays text, in the reader's own font; equal studies give equal files.
 STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "hsa-compiler"}
@@ -31,6 +31,7 @@ class Plots:
     those that have one value."""
 
     history: str
+    device: str
     importances: str
     knobs: dict[str, str]
 
@@ -42,6 +43,7 @@ def draw(record: StudyRecord) -> Plots:
     """
     return Plots(
         history=_image(WIDE, partial(_history, record)) if record.timed else "",
+        device=_image(WIDE, partial(_device, record)) if _told(record) else "",
         importances=_image(WIDE, partial(_importances, record)) if record.importances else "",
         knobs={name: _image(SMALL, partial(_knob, record, name)) for name in _varied(record)},
     )
@@ -59,6 +61,34 @@ def _history(record: StudyRecord, optuna_plots: Any) -> None:
             axes.axhline(timed.median_ms, color=COLORS[role], linestyle="--", label=role)
     axes.set(title="", yscale="log")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
+
+
+def _told(record: StudyRecord) -> list[tuple[int, Outcome]]:
+    """The candidates of which a GPU's clock or power is known, with their numbers of trial."""
+    return [
+        (timed.number, timed.outcome)
+        for timed in record.timed
+        if timed.outcome and (timed.outcome.clock_mhz, timed.outcome.watts) != (None, None)
+    ]
+
+
+def _device(record: StudyRecord, _: Any) -> None:
+    import numpy as np
+    from matplotlib import pyplot
+
+    told = _told(record)
+    numbers = [number for number, _ in told]
+    _, clock = pyplot.subplots()
+    power = clock.twinx()
+    # What the driver did not tell is NaN, which is not drawn.
+    clock.scatter(numbers, np.array([seen.clock_mhz for _, seen in told], float), color="tab:blue")
+    power.scatter(numbers, np.array([seen.watts for _, seen in told], float), color="tab:orange")
+    clock.set_xlabel("trial")
+    clock.set_ylabel("SM clock, MHz", color="tab:blue")
+    power.set_ylabel("power, W", color="tab:orange")
+    for number, seen in told:
+        if seen.is_disturbed:
+            clock.axvline(number, color="tab:red", alpha=0.3)
 
 
 def _importances(record: StudyRecord, optuna_plots: Any) -> None:

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from hsa_compiler.configs import Entry
 from hsa_compiler.schedules.cost_model import Roofline
 from hsa_compiler.tuner.claims import GIVEN_WAY, is_stale
+from hsa_compiler.tuner.measure import Timing
 from hsa_compiler.tuner.results import KernelResult, StudyPlan
 from hsa_compiler.tuner.storage import StudyName
 
@@ -28,14 +29,10 @@ ENOUGH_FOR_IMPORTANCE = 10
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What the tuner records of a candidate that was timed; see `measure.Timing`."""
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Timing):
+    """What the tuner records of a candidate that was timed."""
 
-    median_ms: float
-    spread_ms: float
-    samples: int
-    aborted: bool
     error: float
 
 

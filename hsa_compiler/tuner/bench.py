@@ -38,9 +38,15 @@ class Bench(Protocol):
         ...
 
     def race(
-        self, schedules: Mapping[str, Schedule], rounds: int, seconds: float, seed: int
+        self,
+        schedules: Mapping[str, Schedule],
+        rounds: int,
+        seconds: float,
+        seed: int,
+        other_l2: bool,
     ) -> dict[str, list[float]]:
-        """Paired times of candidates that passed `evaluate`, one per round."""
+        """Paired times of candidates that passed `evaluate`, one per round; `other_l2` with the L2
+        cache in the other state than the task's."""
         ...
 
 

@@ -10,6 +10,7 @@ from hsa_compiler.configs import (
     Entry,
     Gain,
     LocalityRecord,
+    OtherL2,
     ScheduleTime,
     ShapeClass,
     Timing,
@@ -30,10 +31,14 @@ from hsa_compiler.tuner.workload import Task
 
 @dataclass(frozen=True)
 class Raced:
-    """A schedule and its paired times (milliseconds) in the deciding race."""
+    """A schedule and its paired times (milliseconds) in the deciding race.
+
+    `other_l2` are those of a race with the L2 cache in its other state, empty where there was none.
+    """
 
     schedule: Schedule
     times: Sequence[float]
+    other_l2: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def default_folder() -> Path:
 def make_entry(task: Task, backend: str, floor: Roofline, evidence: Evidence) -> Entry:
     """The config entry of a decided race. `floor` is the kernel's, by the rates measured."""
     kind, planned = task.kernel, evidence.planned
-    timing = _timing(evidence.winner)
+    timing = _timing(evidence.winner.times)
     threads = tvm_threads() if backend == "tvm" else None
     return Entry(
         shape=ShapeClass.of(task.problem, task.sizes, backend),
@@ -84,6 +89,7 @@ def make_entry(task: Task, backend: str, floor: Roofline, evidence: Evidence) ->
         trials=evidence.trials,
         seed=task.seed,
         provenance=versions(threads),
+        other_l2=_other_l2(task, evidence),
     )
 
 
@@ -97,14 +103,26 @@ def read_entry(data: Mapping[str, object]) -> Entry:
     return Entry.model_validate(data)
 
 
-def _timing(raced: Raced) -> Timing:
-    found = measure.Timing.of(raced.times)
+def _other_l2(task: Task, evidence: Evidence) -> OtherL2 | None:
+    winner, generic, planned = evidence.winner, evidence.generic, evidence.planned
+    if not winner.other_l2:
+        return None
+    return OtherL2(
+        warm=not task.warm_l2,
+        time=_timing(winner.other_l2),
+        default=_timing(generic.other_l2),
+        planned=None if planned is None else _timing(planned.other_l2),
+    )
+
+
+def _timing(times: Sequence[float]) -> Timing:
+    found = measure.Timing.of(times)
     return Timing(median_ms=found.median_ms, spread_ms=found.spread_ms, samples=found.samples)
 
 
 def _schedule_time(kind: str, backend: str, raced: Raced) -> ScheduleTime:
     return ScheduleTime(
-        schedule=kernel_knobs.knob_values(kind, backend, raced.schedule), time=_timing(raced)
+        schedule=kernel_knobs.knob_values(kind, backend, raced.schedule), time=_timing(raced.times)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -36,7 +37,10 @@ from hsa_compiler.tuner.measure import (
     race,
     screen_steadily,
 )
+from hsa_compiler.tuner.nvml import Gpu
 from hsa_compiler.tuner.workload import GateCase, Task, gate_cases, timing_values
+
+log = logging.getLogger(__name__)
 
 Compile = Callable[[Problem, Schedule, Target], CompiledKernel]
 
@@ -99,10 +103,9 @@ class KernelBench:
         for checked in self._cases:
             self._read_only += [*checked.case.values.values(), *checked.reference.tensors]
         self._intact = checksums(self._read_only)
-        self._clock: Clock = (
-            CudaClock(self._device, task.warm_l2) if self._device.type == "cuda" else CpuClock()
-        )
-        self._sentinel = Sentinel(_fixed_work(self._device), self._clock)
+        self._clock = _clock(self._device, task.warm_l2)
+        gpu = _gpu(task.device) if self._device.type == "cuda" else None
+        self._sentinel = Sentinel(_fixed_work(self._device), self._clock, gpu)
         indices = self._values.get("indices")
         union = 0.0 if indices is None else measured_union(indices)
         return BenchInfo(union, _measured_hardware(task.device))
@@ -116,11 +119,17 @@ class KernelBench:
         return timing, error
 
     def race(
-        self, schedules: Mapping[str, Schedule], rounds: int, seconds: float, seed: int
+        self,
+        schedules: Mapping[str, Schedule],
+        rounds: int,
+        seconds: float,
+        seed: int,
+        other_l2: bool,
     ) -> dict[str, list[float]]:
         """Check candidates once more, then time them against each other."""
         runs = {name: self._prepare(schedule)[0] for name, schedule in schedules.items()}
-        return race(runs, self._clock, rounds, seconds, seed)
+        clock = _clock(self._device, not self._task.warm_l2) if other_l2 else self._clock
+        return race(runs, clock, rounds, seconds, seed)
 
     def _prepare(
         self, schedule: Schedule, stage: Callable[[str], None] = lambda _: None
@@ -151,6 +160,10 @@ class KernelBench:
             torch.cuda.synchronize(self._device)
 
 
+def _clock(device: torch.device, warm_l2: bool) -> Clock:
+    return CudaClock(device, warm_l2) if device.type == "cuda" else CpuClock()
+
+
 def _fixed_work(device: torch.device) -> Run:
     """A product of some tens of microseconds on a GPU, of about a millisecond on a CPU."""
     size = 2048 if device.type == "cuda" else 512
@@ -162,6 +175,11 @@ def _fixed_work(device: torch.device) -> Run:
         torch.mm(left, right, out=out)
 
     return run
+
+
+@functools.cache
+def _gpu(device: str) -> Gpu | None:
+    return Gpu.find(torch.device(device), log.warning)
 
 
 @functools.cache

@@ -13,20 +13,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from pydantic import TypeAdapter
 
 from hsa_compiler.tuner.effort import ABORT_AFTER, ABORT_RATIO, Effort
+from hsa_compiler.tuner.nvml import DISTURBING, POWER_CAP, Gpu, Reading
 
 Run = Callable[[], None]
 
 #: Shortest span a CPU sample may cover; quicker kernels are repeated inside one sample.
 MIN_CPU_SAMPLE_MS = 2.0
 
-#: Drift from which on a candidate is timed again, how often at most, and the readings of a sentinel
-#: whose median is what is usual.
-DISTURBED, TRIES, SENTINEL_MEMORY, FIRST_READINGS = 1.1, 3, 16, 3
+#: Drift from which on a candidate is timed again, how often at most, and the readings whose median
+#: is what is usual.
+DISTURBED, TRIES, MEMORY, FIRST_READINGS = 1.1, 3, 16, 3
 #: A clock's least time: logarithms and ratios are taken of it.
 LEAST_MS = 1e-6
 
@@ -112,7 +114,10 @@ class Timing:
     """What screening says of one candidate.
 
     `spread_ms` is the interquartile range; `aborted` says that it was cut short as hopeless;
-    `drift` how many times as long as usual a fixed call took right afterwards (`Sentinel`).
+    `drift` how many times as slow as usual the device was (`Sentinel`); `tries` how often it was
+    timed, 0 where nobody counted. `clock_mhz` is a GPU's SM clock and `watts` its power right
+    afterwards, None where nobody tells; `throttled` what held its clocks down before or then
+    (`nvml.REASONS`).
     """
 
     median_ms: float
@@ -120,12 +125,29 @@ class Timing:
     samples: int
     aborted: bool = False
     drift: float = 1.0
+    clock_mhz: int | None = None
+    watts: float | None = None
+    throttled: tuple[str, ...] = ()
+    tries: int = 0
 
     @classmethod
     def of(cls, times: Sequence[float], aborted: bool = False) -> Timing:
         """Summarise raw samples."""
         median = max(statistics.median(times), LEAST_MS)
         return cls(median, interquartile(times), len(times), aborted)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Timing:
+        """Read back its fields, those of earlier versions too. Raises ValueError."""
+        return _TIMING.validate_python(dict(data))
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether the device was not at its usual speed."""
+        return self.drift > DISTURBED or not DISTURBING.isdisjoint(self.throttled)
+
+
+_TIMING = TypeAdapter(Timing)
 
 
 def interquartile(times: Sequence[float]) -> float:
@@ -151,27 +173,63 @@ def screen(run: Run, clock: Clock, effort: Effort, best_ms: float | None) -> Tim
     return Timing.of(times)
 
 
-class Sentinel:
-    """A fixed call that is timed beside candidates: where it takes longer than usual, clocks were
-    throttled or something else used the device, and what was timed meanwhile says little."""
+class Usual:
+    """What readings of something that ought not to change usually are: their median of late."""
 
-    def __init__(self, run: Run, clock: Clock) -> None:
+    def __init__(self, first: float) -> None:
+        self._seen = deque([first] * MEMORY, maxlen=MEMORY)
+
+    def share(self, now: float) -> float:
+        """A reading, which counts from then on, over what was usual."""
+        usual = statistics.median(self._seen)
+        self._seen.append(now)
+        return now / usual
+
+
+class Sentinel:
+    """Says how the device fared while a candidate was timed.
+
+    Where a fixed call takes longer than usual right afterwards, clocks were throttled or something
+    else used the device, and what was timed meanwhile says little. A GPU's driver says more.
+    """
+
+    def __init__(self, run: Run, clock: Clock, gpu: Gpu | None = None) -> None:
         self._run = run
         self._clock = clock
+        self._gpu = gpu
         clock.samples([run])
         # The least disturbed of a few readings is what is usual, until there are others.
-        first = min(self._now() for _ in range(FIRST_READINGS))
-        self._seen = deque([first] * SENTINEL_MEMORY, maxlen=SENTINEL_MEMORY)
+        self._usual = Usual(min(self._now() for _ in range(FIRST_READINGS)))
+        self._usual_mhz: Usual | None = None
 
     def _now(self) -> float:
         return max(statistics.median(self._clock.samples([self._run] * ABORT_AFTER)), LEAST_MS)
 
     def drift(self) -> float:
-        """How many times as long as usual it takes now."""
-        now = self._now()
-        usual = statistics.median(self._seen)
-        self._seen.append(now)
-        return now / usual
+        """How many times as long as usual the fixed call takes now."""
+        return self._usual.share(self._now())
+
+    def watch(self, window: Callable[[], Timing]) -> Timing:
+        """Time something, asking the driver before and after, never meanwhile."""
+        reasons = self._gpu.reasons() if self._gpu else frozenset()
+        timing = window()
+        after = self._gpu.read() if self._gpu else Reading()
+        reasons |= after.reasons
+        slower = self._slower(after.clock_mhz)
+        return replace(
+            timing,
+            drift=max(self.drift(), slower if POWER_CAP in reasons else 0.0),
+            clock_mhz=after.clock_mhz,
+            watts=after.watts,
+            throttled=tuple(sorted(reasons)),
+        )
+
+    def _slower(self, mhz: int | None) -> float:
+        """How many times as slow as usual a clock is; 0 where there is none."""
+        if not mhz:
+            return 0.0
+        self._usual_mhz = self._usual_mhz or Usual(mhz)
+        return 1 / self._usual_mhz.share(mhz)
 
 
 def screen_steadily(
@@ -179,10 +237,10 @@ def screen_steadily(
 ) -> Timing:
     """`screen`, and again where the machine was disturbed; of all tries the steadiest."""
     tries: list[Timing] = []
-    while len(tries) < TRIES and (not tries or tries[-1].drift > DISTURBED):
-        timing = screen(run, clock, effort, best_ms)
-        tries.append(replace(timing, drift=sentinel.drift()))
-    return min(tries, key=lambda timing: timing.drift)
+    while len(tries) < TRIES and (not tries or tries[-1].is_disturbed):
+        tries.append(sentinel.watch(lambda: screen(run, clock, effort, best_ms)))
+    steadiest = min(tries, key=lambda timing: (timing.is_disturbed, timing.drift))
+    return replace(steadiest, tries=len(tries))
 
 
 def race(

@@ -2,7 +2,7 @@
 without the device.
 
     {"schema_version", the fields of `StudyPlan`, "knobs": [name, ...],
-     "points": [[value, ..., milliseconds, spread, samples, error], ...],
+     "points": [[value, ..., the fields of `Timing`, error], ...],
      "failures": [[value, ..., kind], ...]}
 
 A replay knows the recorded points alone: those are its space, and a point next to one that was
@@ -15,7 +15,7 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ from hsa_compiler.tuner.search_space import SearchSpace
 from hsa_compiler.tuner.shapes import Shape
 from hsa_compiler.tuner.workload import Task
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+#: A timing's fields in their order in a point.
+MEASURED = tuple(field.name for field in fields(Timing))
 #: What reading a file of something else raises.
 _MALFORMED = (
     ValueError,
@@ -87,7 +89,7 @@ class RecordedSpace:
             if trial.state is TrialState.COMPLETE:
                 outcome = dict(trial.user_attrs["outcome"])
                 error = float(outcome.pop("error"))
-                times[axes.decode(trial.params)] = Timing(**outcome), error
+                times[axes.decode(trial.params)] = Timing.from_json(outcome), error
             elif "failure" in trial.user_attrs:
                 failures[axes.decode(trial.params)] = str(trial.user_attrs["failure"])
         if not times:
@@ -142,12 +144,11 @@ class RecordedSpace:
             "knobs": names,
             "starts": [values(schedule) for schedule in self.starts],
             "points": [
-                [*values(s), *(float(f"{x:.6g}") for x in (t.median_ms, t.spread_ms)), t.samples,
-                 float(f"{error:.3g}")]
-                for s, (t, error) in self.times.items()
+                [*values(s), *map(_short, asdict(timing).values()), float(f"{error:.3g}")]
+                for s, (timing, error) in self.times.items()
             ],
             "failures": [[*values(s), kind] for s, kind in self.failures.items()],
-        }  # fmt: skip
+        }
         try:
             write_whole(path, (json.dumps(data, separators=(",", ":")) + "\n").encode())
         except OSError as error:
@@ -169,13 +170,16 @@ class RecordedSpace:
             def schedule(values: Sequence[Any]) -> Schedule:
                 return Schedule.from_json(dict(zip(names, values, strict=True)))
 
+            def timing(values: Sequence[Any]) -> Timing:
+                return Timing.from_json(dict(zip(MEASURED, values, strict=True)))
+
+            at = len(names)
             found = cls(
                 data,
                 tuple(schedule(values) for values in starts),
-                {schedule(v[:-4]): (Timing(float(v[-4]), float(v[-3]), int(v[-2])), float(v[-1]))
-                 for v in points},
+                {schedule(v[:at]): (timing(v[at:-1]), float(v[-1])) for v in points},
                 {schedule(v[:-1]): str(v[-1]) for v in failures},
-            )  # fmt: skip
+            )
             if not found.times or not found.starts:
                 raise ConfigError(f"{path}: has no points")
             _problem(data)
@@ -191,6 +195,10 @@ class RecordedSpace:
             raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
         except _MALFORMED as error:
             raise ConfigError(f"{path}: not a recorded space: {error}") from error
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _problem(told: Mapping[str, Any]) -> Problem:

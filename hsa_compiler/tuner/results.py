@@ -36,7 +36,8 @@ class KernelResult:
 
     `outcome`: ``"tuned"`` a found schedule beats every default; ``"default"`` none is shown to, so
     `shipped` (``"planned"`` or ``"generic"``) stands; ``"failed"`` or ``"skipped"``: nothing was
-    written, `message` says why. `entry` is the config entry that was written.
+    written, `message` says why. `entry` is the config entry that was written, `note` what else is
+    worth knowing.
     """
 
     kernel: str
@@ -44,6 +45,7 @@ class KernelResult:
     locality: str
     outcome: str
     message: str = ""
+    note: str = ""
     shipped: str = ""
     schedule: str = ""
     time_ms: float | None = None

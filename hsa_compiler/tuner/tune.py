@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -30,7 +30,13 @@ from hsa_compiler.tuner.builds import Builds
 from hsa_compiler.tuner.compile_pool import CompilePool
 from hsa_compiler.tuner.effort import Effort
 from hsa_compiler.tuner.export import Evidence, Raced, make_entry
-from hsa_compiler.tuner.finals import MIN_RACE_SECONDS, Duel, contest
+from hsa_compiler.tuner.finals import (
+    MIN_RACE_SECONDS,
+    OTHER_L2_SECONDS,
+    Duel,
+    OtherL2Race,
+    contest,
+)
 from hsa_compiler.tuner.kernel_bench import BenchInfo, BenchTask
 from hsa_compiler.tuner.results import KernelResult, StudyPlan
 from hsa_compiler.tuner.search import Search
@@ -88,6 +94,13 @@ class Plan:
     def target(self) -> Target:
         """What the worker compiles for."""
         return target_of(self.backend, torch.device(self.task.device))
+
+    @property
+    def other_l2(self) -> str | None:
+        """The L2 state that it is not tuned for; None where a clock knows no such states."""
+        if self.hardware.kind != "cuda":
+            return None
+        return "cold" if self.task.warm_l2 else "warm"
 
     @property
     def planned(self) -> Schedule | None:
@@ -202,11 +215,12 @@ def tune(
         if missing:
             return _result(plan, search, start, outcome="failed", message=missing)
         watch.update(search, "race")
-        names, times = _race(plan, search, worker, effort, deadline)
+        duel = _race(plan, search, worker, effort, deadline)
     except CandidateFailed as error:
         message = f"{error.kind}: {error}"
         return _result(plan, search, start, outcome="failed", message=message)
-    return _ship(plan, search, start, floor, info.union, names, times)
+    other = _other_l2(plan, worker, effort, duel)
+    return _ship(plan, search, start, floor, info.union, duel, other)
 
 
 def explore(
@@ -263,8 +277,16 @@ def _race(plan: Plan, search: Search, worker: Worker, effort: Effort, deadline: 
     """The duel of the fastest candidate with the defaults."""
     took = {trial.schedule: trial.median_ms for trial in search.finished}
     defaults = [s for s in plan.defaults if s in took]
-    seconds = max(MIN_RACE_SECONDS, deadline - time.monotonic())
+    left = deadline - time.monotonic() - (OTHER_L2_SECONDS if plan.other_l2 else 0.0)
+    seconds = max(MIN_RACE_SECONDS, left)
     return contest(worker, took, defaults, effort, seconds, plan.task.seed)
+
+
+def _other_l2(plan: Plan, worker: Worker, effort: Effort, duel: Duel) -> OtherL2Race:
+    names, _ = duel
+    if plan.other_l2 is None or len(names) < 2:
+        return OtherL2Race()
+    return OtherL2Race.race(plan.other_l2, worker, names, effort, plan.task.seed)
 
 
 def _ship(
@@ -273,10 +295,15 @@ def _ship(
     start: float,
     floor: Roofline,
     union: float,
-    names: Mapping[str, Schedule],
-    times: Mapping[str, Sequence[float]],
+    duel: Duel,
+    other: OtherL2Race,
 ) -> KernelResult:
     """The result of a decided duel."""
+    names, times = duel
+
+    def raced(name: str) -> Raced:
+        return Raced(names[name], times[name], other.times.get(name, ()))
+
     by_schedule = {schedule: name for name, schedule in names.items()}
     generic_name = by_schedule[plan.generic]
     planned_name = by_schedule.get(plan.planned) if plan.planned else None
@@ -284,22 +311,23 @@ def _ship(
     challenger = others[0] if others else fastest(times)[0]
     shipped = decide(times, challenger, generic_name, planned_name)
     errors = {trial.schedule: trial.error for trial in search.finished}
-    winner = Raced(names[shipped], times[shipped])
+    winner = raced(shipped)
     entry = make_entry(
         plan.task,
         plan.backend,
         floor,
         Evidence(
             winner=winner,
-            generic=Raced(plan.generic, times[generic_name]),
-            planned=Raced(names[planned_name], times[planned_name]) if planned_name else None,
+            generic=raced(generic_name),
+            planned=raced(planned_name) if planned_name else None,
             error=errors[winner.schedule],
             union=union,
             trials=search.trials,
         ),
     )
     over_planned = entry.gain_over_planned
-    role = {planned_name: "planned", generic_name: "generic"}.get(shipped, "tuned")
+    roles = {planned_name: "planned", generic_name: "generic"}
+    role = roles.get(shipped, "tuned")
     return _result(
         plan,
         search,
@@ -317,6 +345,7 @@ def _ship(
         roofline=entry.roofline,
         error=entry.error,
         entry=entry.model_dump(mode="json"),
+        note=other.note(shipped, roles),
     )
 
 

@@ -215,6 +215,11 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         for result in outcome.results
         if result.message
     ]
+    lines += [
+        f"{result.kernel} {result.shape}: {shortened(result.note)}"
+        for result in outcome.results
+        if result.note
+    ]
     lines += [f"wrote {file}" for file in outcome.files]
     lines.append(f"{outcome.seconds:.0f} s; trials are kept in {outcome.storage}")
     for line in lines:

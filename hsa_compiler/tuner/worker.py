@@ -110,9 +110,10 @@ class Worker:
         seconds: float,
         seed: int,
         timeout: float,
+        other_l2: bool,
     ) -> dict[str, list[float]]:
         """Race candidates that passed `evaluate`. Raises CandidateFailed."""
-        arguments = (dict(schedules), rounds, seconds, seed)
+        arguments = (dict(schedules), rounds, seconds, seed, other_l2)
         reply: dict[str, list[float]] = self._request("race", arguments, {"compile": timeout})
         return reply
 

@@ -113,6 +113,8 @@ def damaged(path: Path, **changes: Any) -> Path:
         ({"entries__0__schedule__warps": 4.0}, "entries.0.schedule: Value error, knob: warps=4.0"),
         ({"entries__0__schedule__wraps": 4}, "unknown wraps"),
         ({"entries__0__shape": None}, "entries.0.shape: Field required"),
+        ({"entries__0__other_l2": {"warm": True}}, "entries.0.other_l2.time: Field required"),
+        ({"entries__0__other_l2": "warm"}, "entries.0.other_l2: Input should be a valid"),
         ({"entries__0__note": "hi"}, "entries.0.note: Extra inputs are not permitted"),
         ({"entries__0__gain_over_default__low": 3.0}, "needs low <= ratio <= high"),
         ({"entries__0__error": float("nan")}, "entries.0.error: "),

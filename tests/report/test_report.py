@@ -29,9 +29,19 @@ from hsa_compiler.tuner import session, setting
 from hsa_compiler.tuner.claims import owner_stamp
 from hsa_compiler.tuner.storage import StudyName, default_journal, open_storage, open_study
 from tests.tuner.fakes import InProcessWorker, SilentView, request
+from tests.tuner.test_fleet import only_study
 
 BASE = "attend/gpu/a8/local/0123456789ab"
-SECTIONS = ("verdict", "history", "importances", "knobs", "failures", "roofline", "fastest")
+SECTIONS = (
+    "verdict",
+    "history",
+    "device",
+    "importances",
+    "knobs",
+    "failures",
+    "roofline",
+    "fastest",
+)
 #: Elements without an end.
 VOID = ("meta", "img", "link", "br")
 SPACE = {"warps": IntDistribution(0, 3), "order": CategoricalDistribution(["token", "<i>union"])}
@@ -71,6 +81,7 @@ class Page(HTMLParser):
         heads = {
             "verdict": "Verdict",
             "history": "Optimisation history",
+            "device": "The device meanwhile",
             "importances": "Which knobs matter",
             "knobs": "Times by knob",
             "failures": "Failures",
@@ -221,12 +232,78 @@ def test_everything_of_a_study_is_escaped(tmp_path: Path, storage: BaseStorage) 
     assert "Ended without a verdict: </article>" in found.section("verdict")
 
 
+def seen(study: optuna.Study, **facts: Any) -> None:
+    """Add a candidate and what was seen of the device."""
+    facts = {"median_ms": 1.0, "spread_ms": 0.0, "samples": 20, "error": 1e-7} | facts
+    timed(study, 1, outcome=facts)
+
+
+def test_how_the_device_fared(tmp_path: Path, storage: BaseStorage) -> None:
+    study = open_study(storage, BASE, resume=False).study
+    seen(study, clock_mhz=1980, watts=412.5, throttled=[], tries=1)
+    seen(study, clock_mhz=1755, watts=None, throttled=["sw_power_cap"], tries=3, drift=1.01)
+    seen(study, clock_mhz=None, watts=700, tries=3, throttled=["hw_thermal", "<b>brake"])
+    seen(study)  # by an earlier version
+    found = page(tmp_path, BASE)
+    device = found.section("device")
+    assert "Of 3 candidates 2 were timed again as the device was disturbed, in 4 more" in device
+    assert "1 stayed so" in device
+    rows = [line.split() for line in device.splitlines() if line.strip()]
+    assert ["SM", "clock,", "MHz", "1755", "1868", "1980"] in rows
+    assert ["power,", "W", "412", "556", "700"] in rows
+    for row in (["sw_power_cap", "1"], ["hw_thermal", "1"], ["<b>brake", "1"]):
+        assert row in rows
+    assert "b" not in found.tags
+
+
+def test_the_plot_of_the_device(tmp_path: Path, storage: BaseStorage) -> None:
+    pytest.importorskip("matplotlib")
+    study = open_study(storage, BASE, resume=False).study
+    seen(study, clock_mhz=1980, tries=1)
+    assert len(page(tmp_path, BASE).loads) == 2  # the history and the device
+    seen(study, watts=700.0, tries=3, throttled=["hw_slowdown"])
+    assert page(tmp_path, BASE).loads == page(tmp_path, BASE).loads
+
+
+def test_a_device_that_is_not_known(tmp_path: Path, storage: BaseStorage) -> None:
+    study = open_study(storage, BASE, resume=False).study
+    seen(study)
+    assert page(tmp_path, BASE).section("device").strip() == "Not recorded."
+    seen(study, tries=1)
+    device = page(tmp_path, BASE).section("device")
+    assert "Of 1 candidates 0 were timed again" in device
+    assert "a CPU, or a GPU whose driver tells none" in device
+    seen(study, tries=1, clock_mhz=1980)
+    assert "Nothing is known to have held clocks down." in page(tmp_path, BASE).section("device")
+
+
+def test_times_with_the_other_l2_stand_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(tmp_path)
+    assert "L2 cache" not in page(tmp_path, "landmark").section("verdict")
+    study = only_study(str(tmp_path / "journal"))
+    done = study.user_attrs["done"]
+    entry = done["result"]["entry"]
+    time = {"median_ms": 0.123, "spread_ms": 0.0, "samples": 30}
+    entry["other_l2"] = {"warm": True, **dict.fromkeys(("time", "default", "planned"), time)}
+    done["result"]["note"] = "with a warm <i>L2"
+    study.set_user_attr("done", done)
+    found = page(tmp_path, "landmark")
+    verdict = found.section("verdict")
+    assert "median, L2 cache warm" in verdict
+    assert verdict.count("123 us") == 3  # default, planned, and what ships
+    assert "with a warm <i>L2" in verdict
+    assert "i" not in found.tags
+
+
 def test_an_empty_study(tmp_path: Path, storage: BaseStorage) -> None:
     open_study(storage, BASE, resume=False)
     found = page(tmp_path, BASE)
     assert len(found.ids) == 1 + len(SECTIONS)
     assert "No candidate has been tried" in found.section("verdict")
     assert "No candidate has a time." in found.section("history")
+    assert "Not recorded." in found.section("device")
     assert "Too few candidates to say: it takes 10" in found.section("importances")
     assert "None of 0 candidates failed." in found.section("failures")
     assert "Not recorded." in found.section("roofline")

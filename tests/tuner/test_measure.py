@@ -83,9 +83,9 @@ def screened(clock: ScriptedClock) -> Timing:
 
 def test_a_candidate_that_was_disturbed_is_timed_again() -> None:
     beats, each = 1 + 3 * 5, 1 + QUICK.samples + 5  # calls of the sentinel before, and of one try
-    assert screened(ScriptedClock()) == Timing(2.0, 0.0, QUICK.samples)
+    assert screened(ScriptedClock()) == Timing(2.0, 0.0, QUICK.samples, tries=1)
     clock = DisturbedClock(beats, beats + each)
-    assert screened(clock) == Timing(2.0, 0.0, QUICK.samples)
+    assert screened(clock) == Timing(2.0, 0.0, QUICK.samples, tries=2)
     assert len(clock.calls) == beats + 2 * each
 
 

@@ -25,6 +25,8 @@ from hsa_compiler.tuner.workload import Task
 from tests.tuner.fakes import SHAPE, InProcessWorker, SilentView, request
 from tests.tuner.test_fleet import only_study
 
+SEEN = {"clock_mhz": 1755, "watts": 698.25, "throttled": ("sw_power_cap",), "tries": 2}
+
 
 def milliseconds(schedule: Schedule) -> float:
     """A smooth synthetic time over the knobs of `retrieve`, least at 32 tokens and blocks of 64."""
@@ -43,7 +45,7 @@ def whole() -> RecordedSpace:
     return RecordedSpace(
         facts,
         starts,
-        {s: (Timing(milliseconds(s), 0.01, 20), 1e-7) for s in points[:-2]},
+        {s: (Timing(milliseconds(s), 0.01, 20, **SEEN), 1e-7) for s in points[:-2]},
         dict.fromkeys(points[-2:], "wrong_result"),
     )
 
@@ -56,13 +58,15 @@ def test_the_file_gives_back_the_space(tmp_path: Path, whole: RecordedSpace) -> 
     assert again.failures == whole.failures
     assert list(again.times) == list(whole.times)
     assert again.best_ms == pytest.approx(whole.best_ms, rel=1e-5)
-    assert [again.times[s][0].samples for s in again.best(3)] == [20, 20, 20]
+    assert [error for _, error in again.times.values()] == [1e-7] * len(again.times)
+    (first,) = again.best(1)
+    assert again.times[first][0] == Timing(again.best_ms, 0.01, 20, **SEEN)
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"schema_version": 9}, "schema_version 9, this version reads 1"),
+        ({"schema_version": 9}, "schema_version 9, this version reads 2"),
         ({"points": []}, "has no points"),
         ({"points": [[1, 2]]}, "not a recorded space"),
         ({"knobs": ["warp"]}, "not a recorded space"),
@@ -85,6 +89,17 @@ def test_other_files_are_refused(
         RecordedSpace.read(tmp_path / "none")
     with pytest.raises(InputError, match="cannot be written"):
         whole.write(tmp_path / "no" / "space.json")
+
+
+@pytest.mark.parametrize("wrong", ["fast", None, math.nan, -1.0, [2.0, 0.1]])
+def test_a_point_needs_a_time(tmp_path: Path, whole: RecordedSpace, wrong: object) -> None:
+    path = tmp_path / "space.json"
+    whole.write(path)
+    data = json.loads(path.read_text())
+    data["points"][3][len(data["knobs"])] = wrong
+    path.write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match=r"not a recorded|must be numbers above 0"):
+        RecordedSpace.read(path)
 
 
 def test_a_guided_search_needs_fewer_trials_than_chance(whole: RecordedSpace) -> None:
