@@ -76,7 +76,7 @@ def test_plain_lines_where_there_is_no_terminal(
 def test_the_line_of_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ui, "time", SimpleNamespace(monotonic=lambda: 50.0))
     plan = Plan.of(Task("landmark_grad", SMALL, "cpu"), "tvm", host_cpu())
-    search = Search(plan.space, optuna.create_study(), trials=60)
+    search = Search(plan.space, optuna.create_study(), trials=60, enumerate_below=500)
     file = io.StringIO()
     progress = Progress(Console(file=file, force_terminal=True, width=240, no_color=True))
 
