@@ -63,8 +63,9 @@ def _gives(task: Task, entry: Entry) -> bool:
 def _calls(entry: Entry) -> Iterator[Shape]:
     """Calls of `hsa_attention` that may have an entry's class. Raises InputError for sizes that no
     shape has."""
-    chunk_sizes = CHUNK_SIZES if "Lkv" in entry.sizes else (ANY_CHUNK,)
-    return _shapes(entry, chunk_sizes, NORMALIZATIONS, decode=False)
+    if "P" not in entry.sizes:
+        chunk_sizes = CHUNK_SIZES if "Lkv" in entry.sizes else (ANY_CHUNK,)
+        yield from _shapes(entry, chunk_sizes, NORMALIZATIONS, decode=False)
 
 
 def _steps(entry: Entry) -> Iterator[Shape]:
