@@ -169,7 +169,8 @@ def small_calls(shape: Shape) -> dict[str, tuple[Shape, dict[str, Tensor]]]:
 
 
 def small_steps(shape: Shape) -> dict[str, tuple[Shape, dict[str, Tensor]]]:
-    """The decoding steps of the gate's cases, with the length of each sequence."""
+    """The decoding steps of the gate's cases, with the length of each sequence: several new tokens,
+    and one."""
     size, top_k = shape.S, shape.K
     capacity = (top_k + 4) * size + size // 3
     if shape.Zk:
@@ -189,7 +190,7 @@ def small_steps(shape: Shape) -> dict[str, tuple[Shape, dict[str, Tensor]]]:
     }
     return {
         name: (
-            shape.resized(B=len(given), L=5 if name == "mixed" else 11, Lkv=capacity),
+            shape.resized(B=len(given), L=5 if name == "mixed" else 1, Lkv=capacity),
             {"kv_len": torch.tensor(given, dtype=torch.int32)},
         )
         for name, given in lengths.items()
@@ -299,7 +300,7 @@ class Values:
             return torch.full(size, total, dtype=dtype, device=self._device)
         if not value.type.is_float:
             raise InputError(f"no rule to draw the tuning input {value}")
-        # In its own dtype at once: a wider copy of a large cache would not fit beside it.
+        # In its own dtype at once, never as a wider copy: a large cache takes gigabytes.
         drawn = torch.randn(size, generator=self._generator, device=self._device, dtype=dtype)
         if self._adversarial and value.name in ("q", "q_slc"):
             drawn[:, ::8] *= LARGE

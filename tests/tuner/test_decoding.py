@@ -15,6 +15,7 @@ import hsa_compiler
 from hsa_compiler import hsa_decode
 from hsa_compiler.configs import ConfigStore, device_record, merge_entries, set_default_store
 from hsa_compiler.errors import InputError
+from hsa_compiler.model.config import preset
 from hsa_compiler.schedules import space
 from hsa_compiler.schedules.hardware import host_cpu
 from hsa_compiler.schedules.schedule import Schedule
@@ -47,6 +48,10 @@ def test_presets_decode_one_token_of_the_targets() -> None:
         shape = SHAPES[name]
         assert (shape.decode, shape.L, shape.Lkv, shape.C) == (True, 1, tokens, tokens // 64)
         assert list(Task("", shape, "cuda").groups) == ["retrieve", "attend"]
+    model, shape = preset("345m"), SHAPES["m345d"]
+    assert (shape.Hq, shape.H, shape.D) == (model.heads, model.hsa_kv_heads, model.head_dim)
+    assert (model.chunk_size, model.top_k) == (shape.S, shape.K)
+    assert (shape.Hr, shape.Dr) == (model.retrieval_heads, model.retrieval_dim)
     assert "d1m" in DEFAULT_SHAPES["cuda"]
     assert not any(SHAPES[name].decode for name in DEFAULT_SHAPES["cpu"])
 
@@ -148,8 +153,7 @@ def test_real_kernels_pass_and_calls_find_what_was_tuned(
         task = Task(kernel, shape, "cpu")
         bench = KernelBench()
         bench.setup(BenchTask(task, EFFORTS["quick"]))
-        # Not what a call would get untuned.
-        *_, chosen[kernel] = space.feasible(task.problem, "tvm", hardware)
+        chosen[kernel] = space.legal_default(task.problem, "tvm", hardware).replace(unroll=1)
         timing, error = bench.evaluate(chosen[kernel], None, lambda _: None)
         assert timing.median_ms > 0
         assert 0 <= error <= TOLERANCE["fp32"]
