@@ -52,13 +52,14 @@ def compile_rows(
     workers: int,
     say: Callable[[str], None],
 ) -> None:
-    """Choose and compile what retrieval and attention of every row will launch.
+    """Choose and compile what retrieval, attention and decoding of every row will launch.
 
     What fails fails again in its row, where it is recorded.
     """
     start = time.perf_counter()
     target, hardware = target_of(resolve_backend("auto", device), device), detect(str(device))
-    jobs = [_Job(row.shape, suite.backward, target, hardware) for row in rows]
+    shapes = [shape for row in rows for shape in _called(row.shape)]
+    jobs = [_Job(shape, suite.backward, target, hardware) for shape in shapes]
     with CompilePool(workers) as pool:
         outcomes = pool.run(_compile, jobs, ROW_TIMEOUT)
     for job, outcome in outcomes.items():
@@ -71,6 +72,11 @@ def compile_rows(
     seconds = time.perf_counter() - start
     at_once = min(workers, len(rows))
     say(f"compiled the kernels of {len(rows)} rows in {seconds:.0f} s, {at_once} at a time")
+
+
+def _called(shape: Shape) -> list[Shape]:
+    """The calls of a row: beside decoding, attention and retrieval are measured by themselves."""
+    return [shape, shape.resized(decode=False)] if shape.decode else [shape]
 
 
 def _compile(job: _Job) -> _Done:

@@ -29,8 +29,8 @@ class Case:
     Attributes:
         tensors: q, d_out [B,L,Hq,D], k, v [B,Lkv,H,D] (absent where attention is not measured);
             q_slc [B,L,Hr,Dr], landmarks [B,C,Hm,Dr]; indices i32[B,L,Hi,K], weights and d_weights
-            fp32[B,L,Hw,K]; lo, hi i32[B,L]. Leaves that require gradients where the suite
-            measures backward passes.
+            fp32[B,L,Hw,K]; lo, hi i32[B,L]; kv_len i32[B], the full cache, where the row decodes.
+            Leaves that require gradients where the suite measures backward passes.
         union: distinct chunks of 16 neighbouring tokens over K, in `indices`.
         own_union: the same of what retrieval chooses from q_slc and landmarks.
         slots: filled slots a token and index head, in `indices`.
@@ -74,6 +74,8 @@ def make_case(
     before = shape.Lkv - shape.L
     lo, hi = causal_bounds(shape.B, shape.L, shape.C, shape.S, q_offset=before, device=device)
     tensors = {"lo": lo, "hi": hi}
+    if shape.decode:
+        tensors["kv_len"] = torch.full((shape.B,), shape.Lkv, dtype=torch.int32, device=device)
     tensors["landmarks"] = draw(shape.B, shape.C, shape.Hm, shape.Dr)
     tensors["q_slc"] = draw(shape.B, shape.L, shape.Hr, shape.Dr)
     if row.selection == "local":

@@ -138,12 +138,12 @@ def _total(case: Case, how: How) -> Built:
     return Built(both if case.backward else without_gradients(forward))
 
 
-def decode(case: Case, kv_len: Tensor, backend: Backend = "auto") -> Tensor:
-    """The row's last tokens on a full cache of `kv_len` i32[B] tokens, [B,L,Hq,D]."""
+def decode(case: Case, backend: Backend = "auto") -> Tensor:
+    """The row's last tokens on a full cache, [B,L,Hq,D]."""
     shape = case.shape
     return hsa_decode(
         *(case[name] for name in ("q", "k", "v", "q_slc", "landmarks")),
-        kv_len=kv_len,
+        kv_len=case["kv_len"],
         chunk_size=shape.S,
         top_k=shape.K,
         weight_heads=weight_heads(shape),
@@ -151,13 +151,8 @@ def decode(case: Case, kv_len: Tensor, backend: Backend = "auto") -> Tensor:
     )
 
 
-def _lengths(case: Case) -> Tensor:
-    return torch.full((case.shape.B,), case.shape.Lkv, dtype=torch.int32, device=case.device)
-
-
 def _decode(case: Case, how: How) -> Built:
-    kv_len = _lengths(case)
-    return Built(without_gradients(lambda: decode(case, kv_len, how.backend)))
+    return Built(without_gradients(lambda: decode(case, how.backend)))
 
 
 @dataclass(frozen=True)
@@ -171,7 +166,8 @@ class KernelRun:
 
 
 def kernel_runs(case: Case, hardware: Hardware) -> list[KernelRun]:
-    """The kernels of a forward and, where measured, a backward call, in launch order.
+    """The kernels of a forward and, where measured, a backward call, in launch order; of a row that
+    decodes those of `hsa_decode`.
 
     Each has been launched once: later kernels read what earlier ones gave, but the selection that
     attention reads is the row's own.
@@ -286,7 +282,7 @@ def _decode_error(case: Case) -> float:
             chunk_size=shape.S,
             backend="reference",
         )
-        return relative_error(decode(case, _lengths(case)), expected)
+        return relative_error(decode(case), expected)
 
 
 def _chosen_in_fp32(case: Case, tokens: int) -> Selection:

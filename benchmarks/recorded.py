@@ -17,20 +17,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from hsa_compiler.configs import DeviceRecord, Entry, Provenance, ShapeClass, load_config
+from hsa_compiler.configs import DeviceRecord, Entry, Provenance, load_config
 from hsa_compiler.configs.schema import checked_schedule
 from hsa_compiler.configs.store import read_record
 from hsa_compiler.errors import ConfigError, InputError
 from hsa_compiler.schedules import hardware
 from hsa_compiler.schedules.hardware import Hardware
 from hsa_compiler.schedules.schedule import Schedule
-from hsa_compiler.tuner.shapes import DTYPES, NORMALIZATIONS, SHAPES, Shape
+from hsa_compiler.tuner.rebuild import shape_of
+from hsa_compiler.tuner.shapes import SHAPES
 from hsa_compiler.tuner.workload import Task
 
 SCHEMA_VERSION = 1
 RECORDING = "schedules.json"
-#: Sizes that a kernel does not have.
-ANY_CHUNK, ANY_HEAD_DIM = 64, 64
 
 
 class _Record(BaseModel):
@@ -209,40 +208,12 @@ def _timed(entry: Entry) -> Iterator[tuple[Schedule, float]]:
 
 
 def task_of(entry: Entry, kind: str) -> Task | None:
-    """The kernel that an entry was tuned for; None where today's operator has no such kernel.
-
-    A class names the dims of its own kernel alone: others change nothing, and any that fit do.
-    """
-    dims, sizes = entry.shape.dims, entry.sizes
-    heads = {name: dims.get(name, 0) for name in ("Hr", "Hm", "Hi", "Hw")}
-    kv_heads = dims.get("H") or heads["Hi"] or heads["Hr"] or 1
-    chunks = sizes.get("C", 0)
-    chunk = sizes.get("Lkv", 0) // max(chunks, 1) or ANY_CHUNK
-    for normalize in NORMALIZATIONS:
-        try:
-            shape = Shape(
-                name=str(entry.shape),
-                L=sizes.get("L") or sizes.get("R", 0),
-                Hq=dims.get("Hq") or max(kv_heads, heads["Hw"]),
-                H=kv_heads,
-                D=dims.get("D") or ANY_HEAD_DIM,
-                S=chunk,
-                K=dims.get("K", 0),
-                B=sizes.get("B", 1),
-                Lkv=sizes.get("Lkv") or chunks * chunk,
-                Dr=dims.get("Dr", 0),
-                dtype=entry.shape.dtype if entry.shape.dtype in DTYPES else DTYPES[0],
-                normalize=normalize,
-                **heads,
-            )
-        except InputError:
-            continue
-        task = Task(entry.shape.kernel, shape, kind)
-        if task.kernel in task.groups:
-            found = ShapeClass.of(task.problem, sizes, entry.shape.backend)
-            if found == entry.shape:
-                return task
-    return None
+    """The kernel that an entry was tuned for; None where today's operator has no such kernel."""
+    try:
+        shape = shape_of(entry)
+    except InputError:
+        return None
+    return Task(entry.shape.kernel, shape, kind)
 
 
 def known_device(record: DeviceRecord) -> Hardware | None:

@@ -42,6 +42,11 @@ class Row:
                 f"row {self.name}: L={self.shape.L} queries and Lkv={self.shape.Lkv} keys: the "
                 "queries are the end of the sequence, so there must be as many keys at least"
             )
+        if self.shape.Zk:
+            raise InputError(
+                f"row {self.name}: Zk={self.shape.Zk}: benchmarks decode on a contiguous cache: "
+                "leave Zk out"
+            )
         if self.shape.normalize != "softmax":
             raise InputError(
                 f"row {self.name}: normalize={self.shape.normalize!r}: benchmarks measure 'softmax'"
@@ -159,17 +164,15 @@ RETRIEVAL = _table(
 
 
 def _decode_row(name: str, tokens: int, default_on: str = "cuda") -> Row:
-    shape = Shape(name, L=1, Lkv=tokens, Hq=16, H=1, D=128, S=64, K=64)
-    return Row(name, shape, "random", default_on)
+    return Row(name, SHAPES["d1m"].resized(name=name, Lkv=tokens), "random", default_on)
 
 
 MILLION = 1 << 20
 DECODE = _table(
     [
-        _decode_row("d64k", MILLION // 16),
-        _decode_row("d1m", MILLION),
+        *(Row(name, SHAPES[name], "random") for name in ("d64k", "d1m")),
         _decode_row("d4m", 4 * MILLION),
-        _decode_row("d16m", 16 * MILLION),
+        Row("d16m", SHAPES["d16m"], "random"),
         _decode_row("d16k", MILLION // 64, "cpu"),
     ]
 )
@@ -311,7 +314,14 @@ def _row(suite: Suite, word: str) -> Row:
         pieces = word.split(",")
         chosen = [piece.partition("=")[2] for piece in pieces if piece.startswith("selection=")]
         rest = [piece for piece in pieces if not piece.startswith("selection=")]
-        return Row(word, parse_shape(",".join(rest)), chosen[-1] if chosen else "local")
+        shape = parse_shape(",".join(rest))
+        if shape.decode and "decode" not in suite.parts:
+            raise InputError(
+                f"--rows {word}: suite {suite.name} measures hsa_attention: leave decode=1 out, or "
+                "give --suite decode"
+            )
+        shape = shape.resized(decode="decode" in suite.parts)
+        return Row(word, shape, chosen[-1] if chosen else "local")
     if word not in suite.rows:
         shown = list(suite.rows)
         if len(shown) > 20:

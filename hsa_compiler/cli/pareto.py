@@ -189,6 +189,11 @@ def find_shape(text: str | None, kind: str, known: dict[str, int]) -> Shape:
         # Any legal ones: every architecture brings its own.
         text = ",".join([*parts, "S=16", "K=1", "Hr=1"])
     found = parse_shape(text, "fp32" if kind == "cpu" else "bf16")
+    if found.decode:
+        raise InputError(
+            f"--shape {found.name!r}: pareto times hsa_attention, not decoding: give a shape "
+            "without decode=1"
+        )
     for name in ("Hq", "H", "D", "Dr"):
         if name in known and getattr(found, name) != known[name]:
             raise InputError(

@@ -30,8 +30,10 @@ def plan(
     shapes: Annotated[
         list[str] | None,
         typer.Option(
-            help="Presets (tiny, cpu2k, a8, a32, a128, g4, g1, m345) separated by commas, or a "
-            "shape such as L=8192,Hq=16,H=1,D=64,S=64,K=16; may be given several times."
+            help="Presets (tiny, cpu2k, a8, a32, a128, g4, g1, m345; decoding: d64k, d1m, d16m, "
+            "m345d) separated by commas, or a shape such as L=8192,Hq=16,H=1,D=64,S=64,K=16; of a "
+            "decoding step with Lkv=1048576,decode=1, and Zk=1024 for a paged cache; may be given "
+            "several times."
         ),
     ] = None,
     kernels: Annotated[

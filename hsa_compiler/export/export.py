@@ -52,11 +52,16 @@ def export(request: Request) -> dict[str, Any]:
     """Write an export; what was written, with the schedule of every kernel group.
 
     Raises:
-        InputError: a target, device, name or folder that cannot be used.
+        InputError: a target, shape, device, name or folder that cannot be used.
         BackendError: a compiler is missing or fails.
         WriteError: the folder cannot be written.
     """
     one_of("--passes", request.passes, PASSES)
+    if request.shape.decode:
+        raise InputError(
+            f"--shapes {request.shape.name}: exports hold the kernels of hsa_attention, not those "
+            "of decoding: give a shape without decode=1"
+        )
     _check_name(request.name)
     folder.check_free(request.out, request.force)
     target, row = resolve(request.target, request.device)

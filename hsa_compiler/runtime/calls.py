@@ -1,4 +1,5 @@
-"""The two halves of the operator as executables: options in, a cached `Executable` out.
+"""The two halves of the operator, and a decoding step, as executables: options in, a cached
+`Executable` out.
 
 Everything that changes a program is an option; everything else is a dim. Both halves share one
 backward path: `differentiate` for the outputs whose gradient arrived and the inputs that want one.
@@ -16,8 +17,10 @@ from torch import Tensor
 from hsa_compiler.ir import Program, differentiate, fuse_groups
 from hsa_compiler.ir.programs import (
     AttentionOptions,
+    CacheOptions,
     RetrieveOptions,
     chunk_attention_program,
+    decode_program,
     invert_program,
     retrieve_program,
 )
@@ -35,6 +38,14 @@ def forward(options: Options) -> Executable:
     if isinstance(options, RetrieveOptions):
         return Executable(retrieve_program(options))
     return Executable(chunk_attention_program(options))
+
+
+@functools.lru_cache(CACHED)
+def decode(
+    retrieve: RetrieveOptions, attention: AttentionOptions, cache: CacheOptions
+) -> Executable:
+    """The executable of a decoding step."""
+    return Executable(decode_program(retrieve, attention, cache))
 
 
 @functools.cache

@@ -7,19 +7,12 @@ graph serves a growing cache.
 
 # No `from __future__ import annotations` here: torch reads the schema off the signature.
 
-import functools
-
 import torch
 from torch import Tensor
 
-from hsa_compiler.ir.programs import (
-    AttentionOptions,
-    CacheOptions,
-    RetrieveOptions,
-    decode_program,
-)
+from hsa_compiler.ir.programs import AttentionOptions, CacheOptions, RetrieveOptions
 from hsa_compiler.runtime import calls
-from hsa_compiler.runtime.executor import DTYPE_NAMES, Executable
+from hsa_compiler.runtime.executor import DTYPE_NAMES
 from hsa_compiler.runtime.op_support import refuse_vmap
 
 TENSORS = (
@@ -70,7 +63,7 @@ def decode(
             return local_out.clone(memory_format=torch.contiguous_format)
         return torch.zeros_like(q, memory_format=torch.contiguous_format)
     dtype = DTYPE_NAMES[q.dtype]
-    executable = _executable(
+    executable = calls.decode(
         RetrieveOptions(
             top_k=top_k,
             scale=score_scale,
@@ -92,14 +85,6 @@ def _decode_fake(q: Tensor, *_: object) -> Tensor:
 
 
 decode.register_vmap(refuse_vmap("hsa_decode"))
-
-
-@functools.lru_cache(calls.CACHED)
-def _executable(
-    retrieve: RetrieveOptions, attention: AttentionOptions, cache: CacheOptions
-) -> Executable:
-    """The step as one executable."""
-    return Executable(decode_program(retrieve, attention, cache))
 
 
 def _dims(

@@ -172,8 +172,10 @@ def selection_scores(
     """fp64[B,R,Hi,C]: what `select` ranks by; -inf out of sight, +inf where forced."""
     op = group.program.find("select")
     assert op is not None
-    name = _operand(op, "scores")
-    scores = interpret(group.program.with_outputs([name]), values, dims, dtype=torch.float64)[name]
+    # Where the cache's length says what is visible, lo and hi are computed too.
+    names = [_operand(op, operand) for operand in ("scores", "lo", "hi")]
+    found = interpret(group.program.with_outputs(names), values, dims, dtype=torch.float64)
+    scores = found[names[0]]
     row_lse = op.operand("row_lse")
     if row_lse is not None:
         scores = torch.exp(scores - values[row_lse.name].double()[..., None])
@@ -190,7 +192,7 @@ def selection_scores(
             int(values[seed.name]), ranked.shape, ranked.dtype, ranked.device
         )
     chunk = torch.arange(ranked.shape[3], device=ranked.device)
-    lo, hi = (values[_operand(op, name)].long()[..., None, None] for name in ("lo", "hi"))
+    lo, hi = (found[name].long()[..., None, None] for name in names[1:])
     first, last = int(op.attr("force_first")), int(op.attr("force_last"))
     forced = (chunk < lo + first) | (chunk >= hi - last)
     ranked = torch.where(forced, torch.inf, ranked)

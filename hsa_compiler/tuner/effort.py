@@ -69,7 +69,7 @@ EFFORTS: dict[str, Effort] = {
         samples=30,
         sample_seconds=3.0,
         finalists=8,
-        default_shapes=3,
+        default_shapes=4,
         race_rounds=100,
         enough=0.97,
     ),

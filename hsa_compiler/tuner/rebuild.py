@@ -7,13 +7,22 @@ what nobody gave, and the result counts only where the kernel's shape class come
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from hsa_compiler.configs import Entry, ShapeClass
 from hsa_compiler.errors import InputError
+from hsa_compiler.runtime.decode import MAX_TOKENS
 from hsa_compiler.runtime.validate import CHUNK_SIZES, HEAD_DIMS
 from hsa_compiler.schedules.locality import KINDS
-from hsa_compiler.tuner.shapes import DTYPES, NORMALIZATIONS, SHAPES, Shape, spelled
+from hsa_compiler.tuner.shapes import (
+    DTYPES,
+    NORMALIZATIONS,
+    SHAPES,
+    STEP_NORMALIZATIONS,
+    Shape,
+    spelled,
+)
 from hsa_compiler.tuner.workload import Task
 
 #: Stands for the chunk size of kernels that see chunks only as landmarks.
@@ -23,15 +32,23 @@ ANY_CHUNK = 64
 def task_of(entry: Entry, device: str) -> Task:
     """The task whose kernel, sizes and selection are those of an entry, on `device`.
 
-    A preset's shape where one has this class, else one whose name is its sizes, as `autotune`
-    takes them. Raises InputError, with the reason, for a class that the tuner cannot draw.
+    Raises InputError, with the reason, for a class or selection that the tuner cannot draw.
     """
     if entry.locality.kind not in KINDS:
         raise InputError("its selections come from a recorded trace, which is not stored")
-    for shape in itertools.chain(SHAPES.values(), _shapes(entry)):
-        task = Task(entry.shape.kernel, shape, device, entry.locality.kind, entry.seed)
-        if _gives(task, entry):
-            return task
+    shape = shape_of(entry)
+    return Task(entry.shape.kernel, shape, device, entry.locality.kind, entry.seed)
+
+
+def shape_of(entry: Entry) -> Shape:
+    """The shape of an entry's class and sizes.
+
+    A preset where one has them, else one whose name is its sizes, as `autotune` takes them. Raises
+    InputError where no call gives them.
+    """
+    for shape in itertools.chain(SHAPES.values(), _calls(entry), _steps(entry)):
+        if _gives(Task(entry.shape.kernel, shape, ""), entry):
+            return shape
     raise InputError(f"no call of the operator gives {entry.shape.variant} at these sizes")
 
 
@@ -43,18 +60,36 @@ def _gives(task: Task, entry: Entry) -> bool:
     return found.key() == entry.shape.key()
 
 
-def _shapes(entry: Entry) -> Iterator[Shape]:
-    """Shapes that may have an entry's class. Raises InputError for sizes that no shape has."""
+def _calls(entry: Entry) -> Iterator[Shape]:
+    """Calls of `hsa_attention` that may have an entry's class. Raises InputError for sizes that no
+    shape has."""
+    if "P" not in entry.sizes:
+        chunk_sizes = CHUNK_SIZES if "Lkv" in entry.sizes else (ANY_CHUNK,)
+        yield from _shapes(entry, chunk_sizes, NORMALIZATIONS, decode=False)
+
+
+def _steps(entry: Entry) -> Iterator[Shape]:
+    """Decoding steps that may; what is visible of a cache depends on the size of its chunks."""
+    if 0 < _tokens(entry) <= MAX_TOKENS:
+        yield from _shapes(entry, CHUNK_SIZES, STEP_NORMALIZATIONS, decode=True)
+
+
+def _tokens(entry: Entry) -> int:
+    return entry.sizes.get("L", entry.sizes.get("R", 0))
+
+
+def _shapes(
+    entry: Entry, chunk_sizes: Iterable[int], normalizations: Iterable[str], decode: bool
+) -> Iterator[Shape]:
     sizes, dims = entry.sizes, entry.shape.dims
-    tokens, chunks = sizes.get("L", sizes.get("R", 0)), sizes.get("C", 0)
     index_heads = dims.get("Hi", dims.get("Hr", 1))
     score_heads = dims.get("Hr", index_heads)
     weight_heads = dims.get("Hw", score_heads)
     kv_heads = dims.get("H", weight_heads)
     head_dim = dims.get("D", HEAD_DIMS[0])
-    given = {
+    given: dict[str, Any] = {
         "B": sizes.get("B", 1),
-        "L": tokens,
+        "L": _tokens(entry),
         "Hq": dims.get("Hq", kv_heads),
         "H": kv_heads,
         "D": head_dim,
@@ -64,11 +99,14 @@ def _shapes(entry: Entry) -> Iterator[Shape]:
         "Hm": dims.get("Hm", score_heads),
         "Hi": index_heads,
         "Hw": weight_heads,
+        "decode": decode,
     }
-    chunk_sizes = CHUNK_SIZES if "Lkv" in sizes else (ANY_CHUNK,)
     dtypes = DTYPES if entry.shape.dtype not in DTYPES else (entry.shape.dtype,)
-    for size, dtype, normalize in itertools.product(chunk_sizes, dtypes, NORMALIZATIONS):
-        length = sizes.get("Lkv", chunks * size)
-        if length // size == chunks:
-            shape = Shape("", S=size, Lkv=length, dtype=dtype, normalize=normalize, **given)
+    for size, dtype, normalize in itertools.product(chunk_sizes, dtypes, normalizations):
+        length = sizes.get("Lkv", sizes.get("C", 0) * size)
+        block = dims.get("Zk", dims.get("Zc", 0) * size)
+        if length // size == sizes.get("C", length // size or 1) and not block % size:
+            shape = Shape(
+                "", S=size, Lkv=length, Zk=block, dtype=dtype, normalize=normalize, **given
+            )
             yield shape.resized(name=spelled(shape).replace(",", " "))

@@ -2,7 +2,8 @@
 
 The letters are those of the whole project: B batch, L query tokens, Lkv key tokens, Hq and H
 query and KV heads, D head dim, S chunk size, K top-k, Hr, Hm, Hi, Hw score, landmark, index and
-weight heads, Dr retrieval dim.
+weight heads, Dr retrieval dim. With ``decode=1`` a shape is a call of `hsa_decode`: L new tokens on
+a cache that can hold Lkv, in blocks of Zk tokens where it is paged.
 """
 
 from __future__ import annotations
@@ -13,10 +14,18 @@ from functools import cached_property
 from typing import Any
 
 from hsa_compiler.errors import InputError
-from hsa_compiler.ir.programs import AttentionOptions, RetrieveOptions, default_scale
+from hsa_compiler.ir.programs import (
+    AttentionOptions,
+    CacheOptions,
+    RetrieveOptions,
+    default_scale,
+)
 from hsa_compiler.runtime import validate
+from hsa_compiler.runtime.decode import MAX_TOKENS
 
-NORMALIZATIONS = (*validate.NORMALIZATIONS, "joint")
+#: Decoding weighs its chunks.
+STEP_NORMALIZATIONS = validate.NORMALIZATIONS
+NORMALIZATIONS = (*STEP_NORMALIZATIONS, "joint")
 DTYPES = ("fp32", "bf16", "fp16")
 
 
@@ -25,7 +34,8 @@ class Shape:
     """One call of the operator to tune its kernels for.
 
     Zeros stand for the usual: Lkv = L, Hr = H, Dr = D, Hm = Hr, Hi = min(Hr, H), Hw = H (Hq where
-    there are more score heads than KV heads). Raises InputError for sizes that do not fit.
+    there are more score heads than KV heads), no blocks. Raises InputError for sizes that do not
+    fit.
     """
 
     name: str
@@ -44,6 +54,8 @@ class Shape:
     Hw: int = 0
     dtype: str = "bf16"
     normalize: str = "softmax"
+    decode: bool = False
+    Zk: int = 0
 
     def __post_init__(self) -> None:
         for name in ("L", "Hq", "H", "D", "S", "K", "B"):
@@ -73,6 +85,29 @@ class Shape:
         validate.countable(f"shape {self.name}: B * Lkv", self.B * self.Lkv)
         if self.C < 1:
             raise InputError(f"shape {self.name}: Lkv={self.Lkv} holds no chunk of S={self.S}")
+        self._check_cache()
+
+    def _check_cache(self) -> None:
+        """What `hsa_decode` asks of its tokens and its cache."""
+        where = f"shape {self.name}"
+        validate.flag(f"{where}: decode", self.decode)
+        validate.at_least(f"{where}: Zk", self.Zk, 0)
+        if not self.decode:
+            if self.Zk:
+                raise InputError(f"{where}: Zk={self.Zk} is for a cache: give decode=1 with it")
+            return
+        if self.L > MAX_TOKENS:
+            raise InputError(
+                f"{where}: L={self.L}, the new tokens of a decoding step, must be 1 to "
+                f"{MAX_TOKENS}; Lkv is what the cache can hold"
+            )
+        validate.one_of(f"{where}: decode=1 with normalize", self.normalize, STEP_NORMALIZATIONS)
+        if self.Zk and (self.Zk % self.S or self.Lkv % self.Zk):
+            raise InputError(
+                f"{where}: Zk={self.Zk}: give a multiple of S={self.S} that divides Lkv={self.Lkv}"
+            )
+        scores = self.B * self.L * self.Hi * self.C
+        validate.countable(f"{where}: B * L * Hi * Lkv / S", scores)
 
     def _default(self, name: str, value: int) -> None:
         if getattr(self, name) == 0:
@@ -87,17 +122,21 @@ class Shape:
     def dims(self) -> dict[str, int]:
         """A number for every dim of the operator's programs."""
         names = ("B", "L", "Lkv", "Hq", "H", "D", "K", "Hr", "Dr", "Hm", "Hi", "Hw")
-        return {"R": self.L, "C": self.C, **{name: getattr(self, name) for name in names}}
+        dims = {"R": self.L, "C": self.C, **{name: getattr(self, name) for name in names}}
+        if self.Zk:
+            blocks = self.Lkv // self.Zk
+            dims |= {"N": blocks, "P": self.B * blocks, "Zk": self.Zk, "Zc": self.Zk // self.S}
+        return dims
 
     @cached_property
     def retrieve(self) -> RetrieveOptions:
-        """The first half's options, as `hsa_attention` would set them."""
+        """The first half's options, as `hsa_attention` or `hsa_decode` would set them."""
         kind = None if self.normalize == "joint" else self.normalize
         return RetrieveOptions(
             top_k=self.K,
             scale=default_scale(self.Dr),
             normalize=kind,
-            inverse=True,
+            inverse=not self.decode,
             own_indices=self.Hi == self.Hr,
             dtype=self.dtype,
         )
@@ -110,9 +149,14 @@ class Shape:
             scale=default_scale(self.D),
             joint=self.normalize == "joint",
             local=self.normalize == "lse_mix",
-            inverse=True,
+            inverse=not self.decode,
             dtype=self.dtype,
         )
+
+    @property
+    def cache(self) -> CacheOptions:
+        """How a decoding step sees its cache."""
+        return CacheOptions(paged=self.Zk > 0)
 
     def resized(self, **sizes: Any) -> Shape:
         """The same kernels at other sizes."""
@@ -123,9 +167,14 @@ def _shape(name: str, L: int, heads: tuple[int, int], D: int, K: int, **more: An
     return Shape(name, L=L, Hq=heads[0], H=heads[1], D=D, S=64, K=K, **more)
 
 
+def _step(name: str, tokens: int, D: int = 128, K: int = 64, **more: Any) -> Shape:
+    """One token on a full cache."""
+    return _shape(name, 1, (16, 1), D, K, Lkv=tokens, decode=True, **more)
+
+
 #: `tiny` is what training the tiny model calls, 16 sequences of 256 bytes; `cpu2k` one long
 #: sequence at a size that a CPU finishes in milliseconds. The others are the project's targets,
-#: in bf16.
+#: in bf16; `m345` is the published 345M model in training, `m345d` the same as it decodes.
 SHAPES: dict[str, Shape] = {
     shape.name: shape
     for shape in (
@@ -137,15 +186,20 @@ SHAPES: dict[str, Shape] = {
         _shape("g4", 32768, (16, 4), 128, 16),
         _shape("g1", 32768, (16, 16), 64, 16),
         _shape("m345", 32768, (16, 1), 64, 32, Dr=1024),
+        _step("d64k", 1 << 16),
+        _step("d1m", 1 << 20),
+        _step("d16m", 1 << 24),
+        _step("m345d", 1 << 20, D=64, K=32, Dr=1024),
     )
 }
 
 #: What `autotune` tunes where no shape is named: the first few, as many as the effort says.
-DEFAULT_SHAPES = {"cpu": ("tiny", "cpu2k"), "cuda": ("a8", "g4", "m345")}
+DEFAULT_SHAPES = {"cpu": ("tiny", "cpu2k"), "cuda": ("a8", "g4", "m345", "d1m")}
 
 
 def parse_shape(text: str, dtype: str = "bf16") -> Shape:
-    """A preset's name, or ``L=8192,Hq=16,H=1,D=64,S=64,K=16[,Hr=1,Dr=64,dtype=bf16,...]``.
+    """A preset's name, or ``L=8192,Hq=16,H=1,D=64,S=64,K=16[,Hr=1,Dr=64,dtype=bf16,...]``; of a
+    decoding step ``L=1,Lkv=65536,Hq=16,H=1,D=64,S=64,K=16,decode=1[,Zk=1024,...]``.
 
     `dtype` is used where the free form names none. Raises InputError.
     """
@@ -172,6 +226,10 @@ def parse_shape(text: str, dtype: str = "bf16") -> Shape:
         if name in ("dtype", "normalize"):
             given[name] = value
             continue
+        if name == "decode":
+            validate.one_of(f"shape {text!r}: decode", value, ("0", "1"))
+            given[name] = value == "1"
+            continue
         if not validate.is_whole(value):
             raise InputError(f"shape {text!r}: {name}={value!r}: give a whole number")
         given[name] = int(value)
@@ -186,7 +244,8 @@ def spelled(shape: Shape) -> str:
     if SHAPES.get(shape.name) == shape:
         return shape.name
     sizes = {name: value for name, value in dataclasses.asdict(shape).items() if name != "name"}
-    left_out = {"B": 1, "Lkv": shape.L, "normalize": "softmax"}
+    sizes["decode"] = int(shape.decode)
+    left_out = {"B": 1, "Lkv": shape.L, "normalize": "softmax", "decode": 0, "Zk": 0}
     return ",".join(
         f"{name}={value}" for name, value in sizes.items() if left_out.get(name) != value
     )

@@ -54,7 +54,7 @@ class Task:
 
     @cached_property
     def groups(self) -> dict[str, KernelGroup]:
-        """The operator's kernels at this shape, forward and backward, by kind."""
+        """The kernels of a call of this shape, forward and backward, by kind."""
         return kernel_groups(self.shape)
 
     @cached_property
@@ -75,7 +75,10 @@ class Task:
 
 
 def executables(shape: Shape, backward: bool = True) -> list[Executable]:
-    """What a forward and, where asked for, a backward call of `hsa_attention` run, in order."""
+    """What a forward and, where asked for, a backward call of `hsa_attention` run, in order; of a
+    decoding shape what `hsa_decode` runs, which has no backward."""
+    if shape.decode:
+        return [calls.decode(shape.retrieve, shape.attention, shape.cache)]
     retrieve = dataclasses.replace(shape.retrieve, inverse=backward)
     found = [calls.forward(retrieve), calls.forward(shape.attention)]
     if not backward:
@@ -89,8 +92,7 @@ def executables(shape: Shape, backward: bool = True) -> list[Executable]:
 
 
 def kernel_groups(shape: Shape) -> dict[str, KernelGroup]:
-    """The kernels that a forward and a backward call of `hsa_attention` may run, by kind: those of
-    every form of its programs."""
+    """The kernels that calls of a shape may run, by kind: those of every form of the programs."""
     groups: dict[str, KernelGroup] = {}
     for executable in executables(shape):
         for form in executable.forms.values():
@@ -133,30 +135,66 @@ def gate_cases(task: Task, device: torch.device) -> list[GateCase]:
     ``mixed``: rows that see nothing, one chunk, fewer than K, exactly K and all chunks, intervals
     that start late, duplicates in the selection, logits eight times as large in some rows, and a
     ragged tail of keys. ``few``: fewer chunks than K for every row, and a token count that no
-    tile divides.
+    tile divides. Decoding steps see the same, as the lengths of their sequences have it.
     """
-    top_k = task.shape.K
-    more = top_k + 4
-    sizes = {
-        "mixed": {"B": 2, "L": 37, "Lkv": more * task.shape.S + task.shape.S // 3},
-        "few": {"B": 1, "L": 11, "Lkv": 2 * task.shape.S + 1},
-    }
     cases = []
-    for number, (name, size) in enumerate(sizes.items()):
-        shape = task.shape.resized(**size)
-        lo, hi = (x.to(device) for x in adversarial_bounds(shape))
+    calls_of = small_steps if task.shape.decode else small_calls
+    for number, (name, (shape, given)) in enumerate(calls_of(task.shape).items()):
         values = Values(
             shape,
             task.groups,
             device,
             task.seed + number,
-            {"lo": lo, "hi": hi},
+            {name: x.to(device) for name, x in given.items()},
             adversarial=True,
             # Not where rows see two chunks at most: a row that chose one twice has no gradient.
             duplicates=name == "mixed",
         )
         cases.append(GateCase(name, values.inputs_of(task.kernel), shape.dims))
     return cases
+
+
+def small_calls(shape: Shape) -> dict[str, tuple[Shape, dict[str, Tensor]]]:
+    """The calls of the gate's cases, with what their rows see."""
+    tokens = (shape.K + 4) * shape.S + shape.S // 3
+    calls = {
+        "mixed": shape.resized(B=2, L=37, Lkv=tokens),
+        "few": shape.resized(B=1, L=11, Lkv=2 * shape.S + 1),
+    }
+    found = {}
+    for name, call in calls.items():
+        lo, hi = adversarial_bounds(call)
+        found[name] = (call, {"lo": lo, "hi": hi})
+    return found
+
+
+def small_steps(shape: Shape) -> dict[str, tuple[Shape, dict[str, Tensor]]]:
+    """The decoding steps of the gate's cases, with the length of each sequence: several new tokens,
+    and one."""
+    size, top_k = shape.S, shape.K
+    capacity = (top_k + 4) * size + size // 3
+    if shape.Zk:
+        capacity = max(2, -(-capacity // shape.Zk)) * shape.Zk
+    lengths = {
+        "mixed": [
+            capacity,
+            0,
+            3,  # fewer than there are new tokens: some have a position below 0
+            size,
+            size + 2,  # some tokens see a chunk, those before them none
+            top_k * size,
+            (top_k + 1) * size + 2,
+            capacity - size // 2,
+        ],
+        "few": [2 * size + 1, size + size // 2],
+    }
+    return {
+        name: (
+            shape.resized(B=len(given), L=5 if name == "mixed" else 1, Lkv=capacity),
+            {"kv_len": torch.tensor(given, dtype=torch.int32)},
+        )
+        for name, given in lengths.items()
+    }
 
 
 def adversarial_bounds(shape: Shape) -> tuple[Tensor, Tensor]:
@@ -247,6 +285,13 @@ class Values:
         dtype = TORCH_DTYPES[value.type.dtype]
         if value.name == "seed":
             return torch.full(size, 7, dtype=dtype, device=self._device)
+        if value.name == "kv_len":
+            return torch.full(size, self._shape.Lkv, dtype=dtype, device=self._device)
+        if value.name == "block_table":
+            pages = torch.randperm(
+                self._dims["P"], generator=self._generator, device=self._device, dtype=dtype
+            )
+            return pages.view(size)
         if value.name == "chunk_start":
             return torch.arange(size[0], dtype=dtype, device=self._device) * self._shape.S
         if value.name == "total_lse":
@@ -255,10 +300,11 @@ class Values:
             return torch.full(size, total, dtype=dtype, device=self._device)
         if not value.type.is_float:
             raise InputError(f"no rule to draw the tuning input {value}")
-        drawn = torch.randn(size, generator=self._generator, device=self._device)
+        # In its own dtype at once, never as a wider copy: a large cache takes gigabytes.
+        drawn = torch.randn(size, generator=self._generator, device=self._device, dtype=dtype)
         if self._adversarial and value.name in ("q", "q_slc"):
             drawn[:, ::8] *= LARGE
-        return drawn.to(dtype)
+        return drawn
 
 
 def with_duplicates(indices: Tensor) -> Tensor:

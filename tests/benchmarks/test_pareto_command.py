@@ -198,5 +198,8 @@ def test_tensors_give_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_words_of_a_shape_are_checked_as_everywhere() -> None:
     with pytest.raises(InputError, match="L is given twice"):
         find_shape("L=64,L=64,Hq=4,H=2,D=16", "cpu", {})
+    for decoding in ("d1m", "L=1,Lkv=64,Hq=4,H=2,D=16,decode=1"):
+        with pytest.raises(InputError, match="not decoding: give a shape without decode=1"):
+            find_shape(decoding, "cpu", {})
     assert find_shape(CALL, "cuda", {}).dtype == "bf16"
     assert find_shape(CALL, "cpu", {}).dtype == "fp32"

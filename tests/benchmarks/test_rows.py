@@ -6,6 +6,7 @@ import pytest
 
 from hsa_compiler.benchmarks.rows import RATIO, SUITES, Row, find_suite, parse_rows
 from hsa_compiler.errors import InputError
+from hsa_compiler.tuner.shapes import SHAPES
 from tests.benchmarks.cases import tiny_row
 
 
@@ -61,6 +62,20 @@ def test_rows_are_named_or_spelt_out() -> None:
 )
 def test_bad_rows_are_refused(word: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
+        parse_rows(find_suite("paper"), [word], "cuda")
+
+
+def test_rows_of_decoding_decode() -> None:
+    suite = find_suite("decode")
+    assert all(row.shape.decode for row in suite.rows.values())
+    assert suite.rows["d1m"].shape == SHAPES["d1m"]
+    for word in ("L=1,Lkv=64,Hq=4,H=2,D=16,S=16,K=2", "L=1,Lkv=64,Hq=4,H=2,D=16,S=16,K=2,decode=1"):
+        assert parse_rows(suite, [word], "cuda")[0].shape.decode
+        with pytest.raises(InputError, match="Zk=32: benchmarks decode on a contiguous cache"):
+            parse_rows(suite, [f"{word.removesuffix(',decode=1')},decode=1,Zk=32"], "cuda")
+    with pytest.raises(InputError, match="L=65, the new tokens of a decoding step"):
+        parse_rows(suite, ["L=65,Hq=4,H=2,D=16,S=16,K=2"], "cuda")
+    with pytest.raises(InputError, match="leave decode=1 out, or give --suite decode"):
         parse_rows(find_suite("paper"), [word], "cuda")
 
 

@@ -91,9 +91,10 @@ def test_a_run_measures_everyone_and_writes_it(tmp_path: Path) -> None:
 
 
 def test_decode_measures_hsa_decode_and_no_gradients(tmp_path: Path) -> None:
-    row = tiny_row(selection="random", L=1, Lkv=256)
+    row = tiny_row(selection="random", L=1, Lkv=256, decode=True)
     result = run(request(tmp_path, row, suite="decode", peers=()), silent)
     assert result.ok
+    assert [kernel.kernel for kernel in result.rows[0].kernels] == ["retrieve", "attend"]
     assert {m.part for m in result.rows[0].measurements} == {"forward", "retrieve", "decode"}
     assert "decode" in {check.what for check in result.rows[0].checks}
 

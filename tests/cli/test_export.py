@@ -33,6 +33,7 @@ SMALL = "L=64,Hq=2,H=2,D=16,S=16,K=2"
         (["--target", "sm_90", "--bundle"], "which kernels for GPUs do not use"),
         (["--target", "cpu", "--passes", "backward"], "--passes"),
         (["--target", "cpu", "--shapes", "a9"], "unknown shape 'a9'"),
+        (["--target", "sm_90", "--shapes", "d1m"], "give a shape without decode=1"),
         (["--target", "cpu", "--shapes", "tiny,cpu2k"], "an export holds the kernels of one shape"),
         (["--target", "cpu", "--shapes", "L=64,Hq=3,H=2,D=16,S=16,K=2"], "3"),
         (["--target", "cpu", "--name", "Hsa-1"], "give a name of C and Python"),

@@ -23,6 +23,8 @@ CPU = torch.device("cpu")
 SHAPE = Shape("probe", L=96, Hq=4, H=2, D=16, S=16, K=4, Hr=2, Dr=16, dtype="fp32")
 #: Two score heads share their indices: selection and weights are two kernels.
 SHARED = SHAPE.resized(Hr=4, Hw=4)
+STEP = SHAPE.resized(L=2, Lkv=512, decode=True)
+PAGED = STEP.resized(Zk=32)
 KERNELS = tuple(kernel_groups(SHAPE))
 Fault = Callable[[dict[str, Tensor]], None]
 
@@ -74,7 +76,12 @@ def _no_back_end(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     ("kernel", "shape"),
-    [*((kernel, SHAPE) for kernel in KERNELS), ("select", SHARED), ("weigh", SHARED)],
+    [
+        *((kernel, SHAPE) for kernel in KERNELS),
+        *((kernel, SHARED) for kernel in ("select", "weigh")),
+        *((kernel, shape) for kernel in ("retrieve", "attend") for shape in (STEP, PAGED)),
+        *((kernel, PAGED.resized(Hr=4, Hw=4)) for kernel in ("select", "weigh")),
+    ],
     ids=lambda x: x if isinstance(x, str) else "",
 )
 def test_honest_kernels_pass(kernel: str, shape: Shape, dtype: str) -> None:
@@ -88,6 +95,9 @@ def test_every_normalisation_has_inputs_that_pass(normalize: str) -> None:
     for kernel in kernel_groups(shape):
         if kernel in ("retrieve", "attend", "attend_grad_q", "weigh_grad"):
             evaluate(Task(kernel, shape, "cpu"))
+    if normalize != "joint":
+        for kernel in kernel_groups(STEP):
+            evaluate(Task(kernel, STEP.resized(normalize=normalize), "cpu"))
 
 
 def scaled(name: str, factor: float) -> Fault:
@@ -101,6 +111,16 @@ def skip_last_row(found: dict[str, Tensor]) -> None:
 
 def leak(found: dict[str, Tensor]) -> None:
     found["out"][:, 0] += 1e-9  # the first token sees no chunk
+
+
+def leak_in_a_short_sequence(found: dict[str, Tensor]) -> None:
+    found["out"][1] += 1e-9  # the second sequence is empty
+
+
+def newest_unseen(found: dict[str, Tensor]) -> None:
+    """Rows see the chunk of their own token, whose last tokens are still to come."""
+    newest = found["indices"][..., 0]
+    newest[newest >= 0] += 1
 
 
 def older_chunks(found: dict[str, Tensor]) -> None:
@@ -148,6 +168,24 @@ def short_offsets(found: dict[str, Tensor]) -> None:
 def test_planted_faults_are_caught(kernel: str, fault: Fault, message: str) -> None:
     with pytest.raises(WrongResult, match=message):
         evaluate(Task(kernel, SHAPE, "cpu"), fault)
+
+
+@pytest.mark.parametrize("shape", [STEP, PAGED], ids=["contiguous", "paged"])
+@pytest.mark.parametrize(
+    ("kernel", "fault", "message"),
+    [
+        ("attend", leak_in_a_short_sequence, "must be exactly zero"),
+        ("attend", skip_last_row, "NaN or unwritten"),
+        ("retrieve", older_chunks, "indices: "),
+        ("retrieve", dropped, "more or fewer chunks"),
+        ("retrieve", newest_unseen, "cannot see|do not exist"),
+    ],
+)
+def test_planted_faults_of_decoding_are_caught(
+    kernel: str, fault: Fault, message: str, shape: Shape
+) -> None:
+    with pytest.raises(WrongResult, match=message):
+        evaluate(Task(kernel, shape, "cpu"), fault)
 
 
 def test_a_fault_at_full_size_only_is_caught() -> None:
