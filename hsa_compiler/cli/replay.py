@@ -38,6 +38,14 @@ def replay(
         typer.Option(help="Recorded spaces of other devices or shapes, whose best come first."),
     ] = None,
     first: Annotated[int, typer.Option(help="How many of each of those.", min=1)] = 3,
+    blind: Annotated[
+        bool,
+        typer.Option(
+            "--blind",
+            help="Start from the generic default alone: without the cost model's candidates and "
+            "the winners of other devices and shapes.",
+        ),
+    ] = False,
     storage: Annotated[
         str | None, typer.Option(help="Where studies are; by default this machine's journal.")
     ] = None,
@@ -72,7 +80,7 @@ def replay(
     rows = []
     for name in names:
         for label, before in ((name, ()), *([(f"{name}, transferred", seeding)] * bool(seeding))):
-            curves = [run(recorded, name, seed, trials, before) for seed in range(seeds)]
+            curves = [run(recorded, name, seed, trials, before, blind) for seed in range(seeds)]
             found = {f"within {x:.0%}": _number(trials_to(curves, x)) for x in WITHIN}
             end = sorted(curve[-1] for curve in curves)[len(curves) // 2]
             rows.append({"search": label, **found, f"best after {trials}": _number(round(end, 4))})

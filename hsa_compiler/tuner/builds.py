@@ -26,10 +26,7 @@ AHEAD, QUEUED = 12, 2
 
 
 class Builds:
-    """The candidates of a search that are being compiled.
-
-    A context manager: what has not been begun at its end is given up.
-    """
+    """The candidates of a search that are being compiled."""
 
     def __init__(self, plan: Plan, effort: Effort, pool: CompilePool) -> None:
         self._plan = plan
@@ -42,7 +39,7 @@ class Builds:
         """Begin with what the search will give next."""
         for point in [*self._running]:
             if search.was_tried(point):  # what another process took first is not waited for
-                self._running.pop(point).give_up()
+                del self._running[point]
         if self._running and not self._meanwhile:
             return
         count = min(self._pool.workers, AHEAD)
@@ -68,13 +65,6 @@ class Builds:
         outcome = self._running.pop(schedule).outcome()
         if isinstance(outcome, CandidateFailed):
             raise outcome
-
-    def __enter__(self) -> Builds:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for running in self._running.values():
-            running.give_up()
 
 
 def side_by_side(

@@ -8,9 +8,11 @@ after its time-out.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from typing import Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -27,6 +29,8 @@ R = TypeVar("R")
 
 #: Seconds after which a compilation is killed, where nobody says otherwise.
 COMPILE_TIMEOUT = 120.0
+#: Imported once, before processes are copied.
+PRELOADED = ("hsa_compiler.tuner.compile_pool", "hsa_compiler.codegen.triton_build", "triton")
 
 
 @dataclass(frozen=True)
@@ -58,17 +62,12 @@ class Running(Generic[R]):
         error = self.future.exception()
         return self.future.result() if error is None else _cause(error, self.timeout)
 
-    def give_up(self) -> None:
-        """Do not begin it any more. One that has begun goes on: to end it costs its process, and
-        the start of another takes longer."""
-        if not self.future.running():
-            self.future.cancel()
-
 
 class CompilePool:
     """Processes that compile; started when first needed, ended with the context.
 
-    They are spawned: a script that uses them keeps what it does under
+    They are copies of one process that has imported what a compilation needs, where the system has
+    such (a fork server), else spawned. Either way a script that uses them keeps what it does under
     ``if __name__ == "__main__"``.
 
     Args:
@@ -108,8 +107,12 @@ class CompilePool:
     def begin(self, function: Callable[[T], R], item: T, timeout: float) -> Running[R]:
         """Call a module's function for one item, within `timeout` seconds once its turn comes."""
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPool(self.workers, context=context)
+            self._pool = ProcessPool(
+                self.workers,
+                initializer=_take_environment,
+                initargs=(dict(os.environ),),
+                context=_context(),
+            )
         future: Future[R] = self._pool.schedule(function, args=(item,), timeout=timeout)
         return Running(future, timeout, self._tick)
 
@@ -134,6 +137,21 @@ def _cause(error: BaseException, timeout: float) -> CandidateFailed:
         return CandidateFailed("crash", f"the compiling process ended: {error}")
     kind, _ = failure_kind(error, "compile")
     return CandidateFailed(kind, f"{type(error).__name__}: {error}")
+
+
+def _context() -> BaseContext:
+    """How processes are started: torch and Triton are imported once for all of them."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", *PRELOADED])
+    return context
+
+
+def _take_environment(environment: Mapping[str, str]) -> None:
+    """The fork server has the environment of its start, not of the pool's."""
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def _build(job: Job) -> None:

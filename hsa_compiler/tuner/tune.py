@@ -8,7 +8,6 @@ The duel's fresh samples decide and are what the entry reports (`finals`).
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import time
@@ -234,34 +233,34 @@ def explore(
 ) -> None:
     """Evaluate candidates, one after the other, until there are none or `goes_on` says no. The
     worker is set up for the plan's task."""
-    with contextlib.nullcontext() if pool is None else Builds(plan, effort, pool) as builds:
-        while goes_on():
+    builds = None if pool is None else Builds(plan, effort, pool)
+    while goes_on():
+        if builds is not None:
+            builds.ask(search)
+        candidate = search.next()
+        if candidate is None:
+            return
+        try:
             if builds is not None:
-                builds.ask(search)
-            candidate = search.next()
-            if candidate is None:
-                return
-            try:
-                if builds is not None:
-                    if not builds.is_done(candidate.schedule):
-                        watch.update(search, "compile")
-                    builds.finish(candidate.schedule)
-                watch.update(search, "search")
-                timing, error = worker.evaluate(
-                    candidate.schedule, search.best_ms, effort.compile_timeout, effort.run_timeout
-                )
-            except CandidateFailed as failure:
-                if failure.kind.startswith("setup_"):
-                    search.interrupt(candidate)
-                    raise
-                search.fail(candidate, failure.kind, str(failure))
-                if candidate.schedule == plan.generic:
-                    return  # nothing can be shown to be faster than what cannot be timed
-            except BaseException:
+                if not builds.is_done(candidate.schedule):
+                    watch.update(search, "compile")
+                builds.finish(candidate.schedule)
+            watch.update(search, "search")
+            timing, error = worker.evaluate(
+                candidate.schedule, search.best_ms, effort.compile_timeout, effort.run_timeout
+            )
+        except CandidateFailed as failure:
+            if failure.kind.startswith("setup_"):
                 search.interrupt(candidate)
                 raise
-            else:
-                search.succeed(candidate, timing, error)
+            search.fail(candidate, failure.kind, str(failure))
+            if candidate.schedule == plan.generic:
+                return  # nothing can be shown to be faster than what cannot be timed
+        except BaseException:
+            search.interrupt(candidate)
+            raise
+        else:
+            search.succeed(candidate, timing, error)
     watch.update(search, "search")
 
 

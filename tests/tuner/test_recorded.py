@@ -159,3 +159,17 @@ def test_the_command_compares_samplers(
     ):
         assert main(wrong) == 2
         assert reason in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("name", ["attend_grad_a8", "landmark_grad_a8"])
+def test_the_search_beats_chance_on_spaces_of_a_gpu(name: str) -> None:
+    folder = Path(__file__).parents[2] / "benchmarks" / "results" / "nvidia_h200" / "spaces"
+    space = RecordedSpace.read(folder / f"{name}.json")
+    assert len(space.times) > 1000
+    blind = {
+        sampler: [replay(space, sampler, seed, 60, blind=True) for seed in range(3)]
+        for sampler in ("tpe", "random")
+    }
+    assert trials_to(blind["tpe"], 0.1) < trials_to(blind["random"], 0.1)
+    # What the cost model and other devices suggest is better than what chance finds in 60 trials.
+    assert trials_to([replay(space, "tpe", 0, 20)], 0.05) <= 20
