@@ -63,6 +63,15 @@ def test_warpgroups_compute_blocks_of_64_rows_as_warps_compute_16() -> None:
         assert (row, column) == (64 * block + 16 * warp + found[0], found[1])
 
 
+def test_an_axis_within_warps_takes_lanes_that_hold_replicas() -> None:
+    rows = lo.accumulator((256, 64), 8).without(1)
+    found = lo.within_warps(rows, 0)
+    assert is_complete(found)
+    assert found.warps == (None, None, None)
+    # Two lane bits held replicas.
+    assert found.registers == 2 * rows.registers
+
+
 def test_small_tiles_leave_replicas() -> None:
     layout = lo.coalesced((4,), 4)
     assert layout.registers == 1

@@ -225,10 +225,12 @@ def widened(layout: Layout, shape: tuple[int, ...], axis: int) -> Layout:
 
 
 def within_warps(layout: Layout, axis: int) -> Layout:
-    """The same with an axis that no two warps share: its warp bits go to registers."""
-    moved = tuple(bit for bit in layout.warps if bit is not None and bit[0] == axis)
+    """The same with an axis that no two warps share: its warp bits go to the lanes that hold
+    replicas, and the rest to registers."""
+    moved = [bit for bit in layout.warps if bit is not None and bit[0] == axis]
     warps = tuple(None if bit in moved else bit for bit in layout.warps)
-    return Layout(layout.shape, (*layout.regs, *moved), layout.lanes, warps)
+    lanes = tuple(moved.pop(0) if bit is None and moved else bit for bit in layout.lanes)
+    return Layout(layout.shape, (*layout.regs, *moved), lanes, warps)
 
 
 def ranking(rows: int, kept: int, warps: int) -> Layout:

@@ -130,7 +130,7 @@ class Module:
         s_x_31 = T.decl_buffer((128,), "bool", data=shared.data, byte_offset=0, scope="shared.dyn")  # [1, 128]
         s_b_first = T.decl_buffer((128,), "int32", data=shared.data, byte_offset=0, scope="shared.dyn")  # [1, 128]
         s_n_chunks = T.decl_buffer((20,), "int32", data=shared.data, byte_offset=0, scope="shared.dyn")  # [4, 1]
-        b_chosen = T.alloc_buffer((16,), "int32", scope="local")  # i32[128]
+        b_chosen = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
         b_chosen_1 = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
         b_twins_1 = T.alloc_buffer((32,), "int32", scope="local")  # i32[128, 32]
         b_other = T.alloc_buffer((8,), "int32", scope="local")  # i32[32]
@@ -138,22 +138,24 @@ class Module:
         b_twins_2 = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
         b_twins_2_halves = T.alloc_buffer((8,), "int32", scope="local")
         x_31 = T.alloc_buffer((4,), "bool", scope="local")  # bool[128]
-        x_31_1 = T.alloc_buffer((16,), "bool", scope="local")  # bool[128]
+        x_31_1 = T.alloc_buffer((4,), "bool", scope="local")  # bool[128]
         b_first = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
-        b_first_1 = T.alloc_buffer((16,), "int32", scope="local")  # i32[128]
-        b_first_cumsum = T.alloc_buffer((16,), "int32", scope="local")  # i32[128]
-        b_first_cumsum_total = T.alloc_buffer((16,), "int32", scope="local")
+        b_first_1 = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
+        b_first_cumsum = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
+        b_first_cumsum_total = T.alloc_buffer((4,), "int32", scope="local")
         other = T.alloc_buffer((1,), "int32", scope="local")
         other_1 = T.alloc_buffer((1,), "int32", scope="local")
         other_2 = T.alloc_buffer((1,), "int32", scope="local")
+        other_3 = T.alloc_buffer((1,), "int32", scope="local")
+        other_4 = T.alloc_buffer((1,), "int32", scope="local")
         n_chunks = T.alloc_buffer((1,), "int32", scope="local")
-        o_axis0: T.let = tid // 4 % 8
+        o_axis0: T.let = tid % 4 * 32 + tid // 4 % 8
         o_axis0_1: T.let = tid // 4 % 8 + tid // 32 * 32
         o_axis0_2: T.let = tid % 4
         x: T.let = pid_0 * 4
         x_4: T.let = pid_2 * R
         x_5: T.let = T.Cast("int64", x_4)
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             b_chosen[r] = T.if_then_else(x + (o_axis0 + r * 8) // 32 < L, p_indices[(x_5 + T.Cast("int64", x + (o_axis0 + r * 8) // 32) + T.Cast("int64", pid_1)) * 32 + T.Cast("int64", (o_axis0 + r * 8) % 32)], -1)
         for r in T.unroll(4):
             b_chosen_1[r] = T.if_then_else(x + (o_axis0_1 + r * 8) // 32 < L, p_indices[(x_5 + T.Cast("int64", x + (o_axis0_1 + r * 8) // 32) + T.Cast("int64", pid_1)) * 32 + T.Cast("int64", (o_axis0_1 + r * 8) % 32)], -1)
@@ -186,7 +188,7 @@ class Module:
             for r in T.unroll(4):
                 s_x_31[o_axis0_1 + r * 8] = x_31[r]
         T.cuda.cta_sync()
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             x_31_1[r] = s_x_31[o_axis0 + r * 8]
         for r in T.unroll(4):
             b_first[r] = T.Select(x_31[r], 1, 0)
@@ -195,49 +197,51 @@ class Module:
             for r in T.unroll(4):
                 s_b_first[o_axis0_1 + r * 8] = b_first[r]
         T.cuda.cta_sync()
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             b_first_1[r] = s_b_first[o_axis0 + r * 8]
         x_33: T.let = pid_2 + pid_1
         x_34: T.let = T.Cast("int64", x_33)
         x_35: T.let = x_34 * T.Cast("int64", n_tiles)
         x_36: T.let = x_35 + T.Cast("int64", pid_0)
         x_37: T.let = x_36 * 128
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             b_first_cumsum[r] = b_first_1[r]
             b_first_cumsum_total[r] = b_first_cumsum[r]
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             other[0] = T.cuda.func_call("shuffle_xor", b_first_cumsum_total[r], 4, source_code=SHUFFLE_XOR, return_type="int32")
             if lane & 4 != 0:
                 b_first_cumsum[r] = b_first_cumsum[r] + other[0]
             b_first_cumsum_total[r] = b_first_cumsum_total[r] + other[0]
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             other_1[0] = T.cuda.func_call("shuffle_xor", b_first_cumsum_total[r], 8, source_code=SHUFFLE_XOR, return_type="int32")
             if lane & 8 != 0:
                 b_first_cumsum[r] = b_first_cumsum[r] + other_1[0]
             b_first_cumsum_total[r] = b_first_cumsum_total[r] + other_1[0]
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             other_2[0] = T.cuda.func_call("shuffle_xor", b_first_cumsum_total[r], 16, source_code=SHUFFLE_XOR, return_type="int32")
             if lane & 16 != 0:
                 b_first_cumsum[r] = b_first_cumsum[r] + other_2[0]
             b_first_cumsum_total[r] = b_first_cumsum_total[r] + other_2[0]
-        for r in T.unroll(8):
+        for r in T.unroll(2):
             b_first_cumsum[r * 2 + 1] = b_first_cumsum[r * 2 + 1] + b_first_cumsum_total[r * 2]
             b_first_cumsum_total[r * 2] = b_first_cumsum_total[r * 2] + b_first_cumsum_total[r * 2 + 1]
             b_first_cumsum_total[r * 2 + 1] = b_first_cumsum_total[r * 2]
-        for r in T.unroll(8):
+        for r in T.unroll(2):
             b_first_cumsum[r // 2 * 4 + r % 2 + 2] = b_first_cumsum[r // 2 * 4 + r % 2 + 2] + b_first_cumsum_total[r // 2 * 4 + r % 2]
             b_first_cumsum_total[r // 2 * 4 + r % 2] = b_first_cumsum_total[r // 2 * 4 + r % 2] + b_first_cumsum_total[r // 2 * 4 + r % 2 + 2]
             b_first_cumsum_total[r // 2 * 4 + r % 2 + 2] = b_first_cumsum_total[r // 2 * 4 + r % 2]
-        for r in T.unroll(8):
-            b_first_cumsum[r // 4 * 8 + r % 4 + 4] = b_first_cumsum[r // 4 * 8 + r % 4 + 4] + b_first_cumsum_total[r // 4 * 8 + r % 4]
-            b_first_cumsum_total[r // 4 * 8 + r % 4] = b_first_cumsum_total[r // 4 * 8 + r % 4] + b_first_cumsum_total[r // 4 * 8 + r % 4 + 4]
-            b_first_cumsum_total[r // 4 * 8 + r % 4 + 4] = b_first_cumsum_total[r // 4 * 8 + r % 4]
-        for r in T.unroll(8):
-            b_first_cumsum[r // 8 * 16 + r % 8 + 8] = b_first_cumsum[r // 8 * 16 + r % 8 + 8] + b_first_cumsum_total[r // 8 * 16 + r % 8]
-            b_first_cumsum_total[r // 8 * 16 + r % 8] = b_first_cumsum_total[r // 8 * 16 + r % 8] + b_first_cumsum_total[r // 8 * 16 + r % 8 + 8]
-            b_first_cumsum_total[r // 8 * 16 + r % 8 + 8] = b_first_cumsum_total[r // 8 * 16 + r % 8]
-        if tid & 99 == 0:
-            for r in T.unroll(16):
+        for r in T.unroll(4):
+            other_3[0] = T.cuda.func_call("shuffle_xor", b_first_cumsum_total[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
+            if lane & 1 != 0:
+                b_first_cumsum[r] = b_first_cumsum[r] + other_3[0]
+            b_first_cumsum_total[r] = b_first_cumsum_total[r] + other_3[0]
+        for r in T.unroll(4):
+            other_4[0] = T.cuda.func_call("shuffle_xor", b_first_cumsum_total[r], 2, source_code=SHUFFLE_XOR, return_type="int32")
+            if lane & 2 != 0:
+                b_first_cumsum[r] = b_first_cumsum[r] + other_4[0]
+            b_first_cumsum_total[r] = b_first_cumsum_total[r] + other_4[0]
+        if tid & 96 == 0:
+            for r in T.unroll(4):
                 if x_31_1[r]:
                     p_union_chunks[x_37 + T.Cast("int64", b_first_cumsum[r] - 1)] = b_chosen[r]
         n_chunks[0] = 0
