@@ -179,6 +179,11 @@ def of_arch(arch: str) -> Hardware:
     return ROWS[BY_ARCH[max(older, key=lambda known: int(known.removeprefix("sm_")))]]
 
 
+def has_warpgroup_products(arch: str) -> bool:
+    """Whether four warps together multiply what lies in shared memory (``wgmma``: Hopper alone)."""
+    return arch == "sm_90"
+
+
 def has_copy_engine(arch: str) -> bool:
     """Whether one instruction of a program loads a whole tile (``"sm_90"`` and newer, and Triton's
     interpreter, ``"interpret"``)."""

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <type_traits>
 #include <vector>
 
 using uchar = unsigned char;
@@ -71,12 +72,14 @@ switch_stack:
 namespace emulated {
 constexpr size_t kStack = 1 << 19;
 struct Copy { void* to; const void* from; int bytes; bool valid; };
+struct Product { float* to; float value; bool more; };
 struct Fiber {
   void* stack = nullptr;
   void* pointer = nullptr;
   bool done = false;
   std::vector<Copy> open;
   std::deque<std::vector<Copy>> groups;
+  std::vector<Product> products;
 };
 struct Meeting { int arrived = 0; long round = 0; void* slots[1024]; };
 
@@ -84,8 +87,9 @@ static std::vector<Fiber> fibers;
 static int current, threads, step = 1;
 static void* scheduler;
 static std::function<void()> entry;
-static Meeting block_meeting, warp_meetings[32];
-static std::vector<uchar> shared_memory(256 * 1024 + 128);
+static Meeting block_meeting, warp_meetings[32], warpgroup_meetings[8];
+constexpr size_t kAlign = 1024;
+static std::vector<uchar> shared_memory(256 * 1024 + kAlign);
 static long idle;
 
 static void next() {
@@ -128,6 +132,11 @@ static void warp(void* mine, F all) {
   meet(warp_meetings[current / 32], current % 32, 32, mine, all);
 }
 
+template <typename F>
+static void warpgroup(void* mine, F all) {
+  meet(warpgroup_meetings[current / 128], current % 128, 128, mine, all);
+}
+
 static void run(int count, bool backwards, std::function<void()> body) {
   threads = count;
   step = backwards ? -1 : 1;
@@ -144,9 +153,11 @@ static void run(int count, bool backwards, std::function<void()> body) {
     f.done = false;
     f.open.clear();
     f.groups.clear();
+    f.products.clear();
   }
   block_meeting = Meeting();
   for (auto& m : warp_meetings) m = Meeting();
+  for (auto& m : warpgroup_meetings) m = Meeting();
   // Nobody may count on what was there.
   memset(shared_memory.data(), 0xff, shared_memory.size());
   current = 0;
@@ -165,7 +176,8 @@ struct ThreadIndex {
 };
 static ThreadIndex threadIdx;
 static uchar* shared_base() {
-  return (uchar*)(((uintptr_t)emulated::shared_memory.data() + 127) & ~uintptr_t(127));
+  auto start = (uintptr_t)emulated::shared_memory.data() + emulated::kAlign - 1;
+  return (uchar*)(start & ~(emulated::kAlign - 1));
 }
 
 // -- what generated code calls ----------------------------------------------------------------
@@ -189,6 +201,7 @@ static void copy_8(void* to, const void* from) { aligned(to, 8); aligned(from, 8
 static void copy_16(void* to, const void* from) { aligned(to, 16); aligned(from, 16); memcpy(to, from, 16); }
 __attribute__((noinline)) static float mul_rn(float x, float y) { return x * y; }
 static float exp2_approx(float x) { return exp2f(x); }
+static float reciprocal(float x) { return 1 / x; }
 template <typename T> static void atomic_add(T* to, T x) { *to += x; }
 
 template <typename T> static T shuffle_xor(T x, int mask) {
@@ -277,3 +290,81 @@ static void async_wait(int pending) {
     fiber.groups.pop_front();
   }
 }
+
+// Products of four warps, made when they are waited for. Descriptors and fragments as in the PTX
+// manual, "Asynchronous Warpgroup Level Matrix Shared Memory Layout": of canonical layouts, those
+// with a swizzle of 128 bytes, whose 16-byte pieces at address bits 4 to 6 are flipped by bits 7 to
+// 9. Along the depth there is no second panel.
+static unsigned long long matrix_descriptor(const void* first, int ahead, int panel) {
+  unsigned long long place = (const uchar*)first - shared_base();
+  if (place % 16) { fprintf(stderr, "a matrix is not aligned\n"); abort(); }
+  return 1ull << 62 | 64ull << 32 | (unsigned long long)panel << 16 | (place >> 4) + ahead;
+}
+// An element of the matrix of a descriptor: `deep` along the depth, `across` along rows of a or
+// columns of b; the depth is that of memory's rows where `flipped`.
+template <typename T> static float element(unsigned long long d, bool flipped, int across, int deep) {
+  size_t place = (d & 0x3fff) << 4, panel = (d >> 16 & 0x3fff) << 4, group = (d >> 32 & 0x3fff) << 4;
+  if (d >> 62 != 1) { fprintf(stderr, "a matrix that is not swizzled\n"); abort(); }
+  int row = flipped ? deep : across, column = flipped ? across : deep;
+  place += column / 64 * panel + row / 8 * group + row % 8 * 128 + column % 64 * 2;
+  place ^= (place >> 7 & 7) << 4;
+  T value;
+  memcpy(&value, shared_base() + place, 2);
+  return value;
+}
+static void warpgroup_fence() {}
+static void proxy_fence() {}
+static void hold(float*, int) {}
+static void hold_pairs(void*, int) {}
+static void warpgroup_wait() {
+  auto& products = emulated::fibers[emulated::current].products;
+  for (auto& p : products) *p.to = (p.more ? *p.to : 0) + p.value;
+  products.clear();
+}
+template <typename T, typename A>
+static void warpgroup_mma(int columns, bool left_flipped, bool right_flipped, float* acc, A a,
+                          unsigned long long b, bool more) {
+  struct { float* acc; A a; unsigned long long b; bool more; emulated::Fiber* fiber; } mine{
+      acc, a, b, more, &emulated::fibers[emulated::current]};
+  using Mine = decltype(mine);
+  emulated::warpgroup(&mine, [=](void** slots) {
+    static float left[64][16], right[256][16];
+    for (int thread = 0; thread < 128; ++thread) {
+      auto* m = (Mine*)slots[thread];
+      int group = thread / 32 * 16 + thread % 32 / 4, pair = thread % 4 * 2;
+      if constexpr (std::is_pointer_v<A>)
+        for (int i = 0; i < 8; ++i)
+          left[group + i / 2 % 2 * 8][pair + i % 2 + i / 4 * 8] = ((const T*)m->a)[i];
+    }
+    auto* first = (Mine*)slots[0];
+    if constexpr (!std::is_pointer_v<A>)
+      for (int row = 0; row < 64; ++row)
+        for (int k = 0; k < 16; ++k) left[row][k] = element<T>(first->a, left_flipped, row, k);
+    for (int column = 0; column < columns; ++column)
+      for (int k = 0; k < 16; ++k)
+        right[column][k] = element<T>(first->b, right_flipped, column, k);
+    for (int thread = 0; thread < 128; ++thread) {
+      auto* m = (Mine*)slots[thread];
+      for (int i = 0; i < columns / 2; ++i) {
+        int row = thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8;
+        int column = i / 4 * 8 + thread % 4 * 2 + i % 2;
+        float sum = 0;
+        for (int k = 0; k < 16; ++k) sum += left[row][k] * right[column][k];
+        m->fiber->products.push_back({m->acc + i, sum, m->more});
+      }
+    }
+  });
+}
+#define WARPGROUP_MMA(name, T, n)                                                                  \
+  static void name##_##n##_rs(float* c, const void* a, unsigned long long b, bool more) {          \
+    warpgroup_mma<T>(n, false, false, c, a, b, more); }                                            \
+  static void name##_##n##_rt(float* c, const void* a, unsigned long long b, bool more) {          \
+    warpgroup_mma<T>(n, false, true, c, a, b, more); }                                             \
+  WARPGROUP_MMA_SHARED(name, T, n, ss, false, false) WARPGROUP_MMA_SHARED(name, T, n, st, false, true) \
+  WARPGROUP_MMA_SHARED(name, T, n, ts, true, false) WARPGROUP_MMA_SHARED(name, T, n, tt, true, true)
+#define WARPGROUP_MMA_SHARED(name, T, n, sides, x, y)                                              \
+  static void name##_##n##_##sides(float* c, unsigned long long a, unsigned long long b, bool more) { \
+    warpgroup_mma<T>(n, x, y, c, a, b, more); }
+#define WARPGROUP_MMAS(n)                                                                          \
+  WARPGROUP_MMA(warpgroup_mma_bf16, nv_bfloat16, n) WARPGROUP_MMA(warpgroup_mma_fp16, half, n)
+WARPGROUP_MMAS(16) WARPGROUP_MMAS(32) WARPGROUP_MMAS(64) WARPGROUP_MMAS(128) WARPGROUP_MMAS(256)

@@ -26,6 +26,7 @@ def run_both(
     dims: Mapping[str, int] | None = None,
     warps: int = 4,
     tolerance: float = 1e-5,
+    target: Target = TARGET,
 ) -> dict[str, torch.Tensor]:
     """Run and compare; the tensors as the emulated kernel left them."""
     emulator.require()
@@ -39,8 +40,8 @@ def run_both(
     schedule = Schedule(warps=warps)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.py"
-        path.write_text(cuda.generate(program, schedule, TARGET))
-        (run,) = emulator.load(path, program, schedule, TARGET)
+        path.write_text(cuda.generate(program, schedule, target))
+        (run,) = emulator.load(path, program, schedule, target)
     run(found, scalars, grid)
     for name, tensor in found.items():
         compare(name, tensor, expected[name], tolerance)

@@ -55,6 +55,25 @@ def test_probabilities_are_an_operand_as_they_come(attend: Kernel) -> None:
     assert found.homes[named["b_weights"].var].registers == 1
 
 
+def test_warpgroups_hold_rows_and_read_swizzled_keys(attend: Kernel) -> None:
+    found = Assignment(attend, Values(attend), 4, warpgroups=True)
+    named = lets(attend)
+    assert {var.name for var in found.swizzled} == {"b_k", "b_v"}
+    scores = found.homes[named["b_s"].var]
+    assert scores == lo.warpgroup_accumulator((64, 64), 4)
+    assert found.layouts[named["b_q"].var][1:] == [lo.left_operand(scores, 128)]
+    # Too few rows for eight warps.
+    assert not Assignment(attend, Values(attend), 8, warpgroups=True).swizzled
+
+
+@pytest.mark.parametrize(("registers", "held"), [(0, True), (168, True), (128, False)])
+def test_queries_stay_in_shared_memory_where_registers_are_few(
+    attend: Kernel, registers: int, held: bool
+) -> None:
+    found = Assignment(attend, Values(attend), 4, registers, warpgroups=True)
+    assert ("b_q" in {var.name for var in found.swizzled}) is not held
+
+
 def test_many_rows_of_queries_stay_in_shared_memory(attend: Kernel) -> None:
     found = Assignment(attend, Values(attend), 1)
     assert "b_q" in {var.name for var in found.shared}

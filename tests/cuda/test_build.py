@@ -24,14 +24,18 @@ from tests.tvm import harness
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "cuda"
 AMPERE = Target("cuda", "sm_80")
+HOPPER = Target("cuda", "sm_90")
 CHANGES: dict[str, tuple[str, dict[str, object]]] = {
     "attend.union": ("attend", {"order": "union", "tokens": 4}),
     "attend.chunk": ("attend", {"order": "chunk", "combine": "atomic"}),
+    "attend.warpgroups": ("attend", {"order": "union", "tokens": 4}),
     "retrieve.threshold": (
         "retrieve",
         {"top_k": "threshold", "tokens": 64, "chunk_block": 64},
     ),
 }
+#: Where it is not AMPERE.
+TARGETS = {"attend.warpgroups": HOPPER}
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
 
 
@@ -45,7 +49,7 @@ def schedule_of(name: str) -> tuple[str, Schedule]:
 def test_generated_source_is_the_golden_one(name: str, update_golden: bool) -> None:
     kind, schedule = schedule_of(name)
     problem, _ = problems.make(kind)
-    source = generate_source(problem, schedule, AMPERE)
+    source = generate_source(problem, schedule, TARGETS.get(name, AMPERE))
     path = GOLDEN / f"{name}.py"
     if update_golden:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,8 +63,8 @@ def test_generated_source_is_the_golden_one(name: str, update_golden: bool) -> N
 def test_tvm_takes_every_kernel(kind: str, dtype: str) -> None:
     problem, _ = problems.make(kind, head_dim=64, top_k=16, dtype=dtype)
     source = build.cuda_source(
-        generate_source(problem, generic(kind, "cuda"), Target("cuda", "sm_90")),
-        Target("cuda", "sm_90"),
+        generate_source(problem, generic(kind, "cuda"), HOPPER),
+        HOPPER,
     )
     assert "__global__" in source
 
@@ -116,7 +120,7 @@ def test_blocks_are_refused() -> None:
     problem, _ = problems.make("attend")
     schedule = generic("attend", "cuda").replace(order="union", tokens=4, descriptors="all")
     with pytest.raises(IllegalSchedule, match="descriptors"):
-        generate_source(problem, schedule, Target("cuda", "sm_90"))
+        generate_source(problem, schedule, HOPPER)
 
 
 def test_a_misaligned_input_is_read_and_never_written() -> None:

@@ -41,6 +41,9 @@ def test_every_element_is_held(shape: tuple[int, int], warps: int) -> None:
     made = [result, lo.fma_result(shape, warps), lo.balanced(shape, warps)]
     made += [lo.coalesced(shape, warps, 8, axis) for axis in (0, 1)]
     made += [lo.left_operand(result, 64), lo.ranking(*shape, warps)]
+    if shape[0] >= 16 * warps:
+        blocks = lo.warpgroup_accumulator(shape, warps)
+        made += [blocks, lo.left_operand(blocks, 64)]
     made += [result.without(axis) for axis in (0, 1)]
     made += [result.transposed(), lo.within_warps(result, 0), lo.within_warps(result, 1)]
     made.append(lo.extended(lo.ranking(*shape, warps), 2 * shape[1]))
@@ -48,6 +51,25 @@ def test_every_element_is_held(shape: tuple[int, int], warps: int) -> None:
     made += [result.without(1).grouped(8), lo.ungrouped(result.without(1), 4)]
     assert all(map(is_complete, made))
     assert all(len(layout.warps) == int(math.log2(warps)) for layout in made)
+
+
+def test_warpgroups_compute_blocks_of_64_rows_as_warps_compute_16() -> None:
+    blocks, alone = lo.warpgroup_accumulator((128, 64), 4), lo.accumulator((16, 64), 1)
+    placed, own = held(blocks), held(alone)
+    for (thread, register), (row, column) in placed.items():
+        warp, lane = divmod(thread, 32)
+        block, number = divmod(register, alone.registers)
+        found = own[lane, number]
+        assert (row, column) == (64 * block + 16 * warp + found[0], found[1])
+
+
+def test_an_axis_within_warps_takes_lanes_that_hold_replicas() -> None:
+    rows = lo.accumulator((256, 64), 8).without(1)
+    found = lo.within_warps(rows, 0)
+    assert is_complete(found)
+    assert found.warps == (None, None, None)
+    # Two lane bits held replicas.
+    assert found.registers == 2 * rows.registers
 
 
 def test_small_tiles_leave_replicas() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from hsa_compiler.codegen import cuda
+from hsa_compiler.schedules.problem import Target
+from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tile.builder import TileBuilder
-from hsa_compiler.tile.ir import Pointer, Var
+from hsa_compiler.tile.ir import Pointer, TileProgram, Var
 from tests.cuda.harness import run_both
 from tests.tvm.harness import build, randint, randn
 
@@ -21,6 +24,37 @@ def place(b: TileBuilder, rows: int, columns: int) -> Var:
 def matrix(b: TileBuilder, name: str, dtype: str, rows: int, columns: int) -> Var:
     """A matrix that fills a tensor."""
     return b.load(b.pointer(name, dtype), place(b, rows, columns))
+
+
+def product(
+    dtype: str, flipped: str, shape: tuple[int, int, int]
+) -> tuple[TileProgram, dict[str, torch.Tensor]]:
+    """``out = a b + c`` of matrices, of which those in `flipped` lie transposed."""
+    m, n, k = shape
+
+    def body(b: TileBuilder) -> None:
+        left = matrix(b, "a", dtype, k, m).t if "a" in flipped else matrix(b, "a", dtype, m, k)
+        right = matrix(b, "b", dtype, n, k).t if "b" in flipped else matrix(b, "b", dtype, k, n)
+        acc = matrix(b, "c", "fp32", m, n)
+        b.store(b.pointer("out", "fp32"), place(b, m, n), b.dot(left, right, acc))
+
+    tensors = {
+        "a": randn(m * k, seed=1, dtype=TORCH[dtype]),
+        "b": randn(n * k, seed=2, dtype=TORCH[dtype]),
+        "c": randn(m * n, seed=3),
+        "out": torch.zeros(m * n),
+    }
+    return build(body, [1]), tensors
+
+
+def check_product(
+    dtype: str, flipped: str, warps: int, shape: tuple[int, int, int], arch: str = "sm_90"
+) -> str:
+    """Run a product; its source."""
+    program, tensors = product(dtype, flipped, shape)
+    target = Target("cuda", arch)
+    run_both(program, tensors, warps=warps, target=target)
+    return cuda.generate(program, Schedule(warps=warps), target)
 
 
 @pytest.mark.parametrize(
@@ -41,21 +75,35 @@ def matrix(b: TileBuilder, name: str, dtype: str, rows: int, columns: int) -> Va
     ],
 )
 def test_products(dtype: str, flipped: str, warps: int, shape: tuple[int, int, int]) -> None:
-    m, n, k = shape
+    check_product(dtype, flipped, warps, shape)
 
-    def body(b: TileBuilder) -> None:
-        left = matrix(b, "a", dtype, k, m).t if "a" in flipped else matrix(b, "a", dtype, m, k)
-        right = matrix(b, "b", dtype, n, k).t if "b" in flipped else matrix(b, "b", dtype, k, n)
-        acc = matrix(b, "c", "fp32", m, n)
-        b.store(b.pointer("out", "fp32"), place(b, m, n), b.dot(left, right, acc))
 
-    tensors = {
-        "a": randn(m * k, seed=1, dtype=TORCH[dtype]),
-        "b": randn(n * k, seed=2, dtype=TORCH[dtype]),
-        "c": randn(m * n, seed=3),
-        "out": torch.zeros(m * n),
-    }
-    run_both(build(body, [1]), tensors, warps=warps)
+WARPGROUP_PRODUCTS = (
+    ("bf16", "b", 4, (64, 64, 128)),
+    ("fp16", "", 8, (128, 256, 64)),
+    ("fp16", "a", 4, (128, 128, 64)),
+    # More rows than registers hold.
+    ("bf16", "", 4, (128, 64, 128)),
+    ("bf16", "ab", 4, (128, 64, 128)),
+)
+
+
+@pytest.mark.parametrize(("dtype", "flipped", "warps", "shape"), WARPGROUP_PRODUCTS)
+def test_products_of_warpgroups(
+    dtype: str, flipped: str, warps: int, shape: tuple[int, int, int]
+) -> None:
+    assert "warpgroup_mma" in check_product(dtype, flipped, warps, shape)
+
+
+@pytest.mark.parametrize(
+    ("flipped", "warps", "arch"), [("", 4, "sm_90"), ("b", 8, "sm_90"), ("b", 4, "sm_80")]
+)
+def test_warpgroups_read_whole_panels_and_have_16_rows_a_warp(
+    flipped: str, warps: int, arch: str
+) -> None:
+    source = check_product("bf16", flipped, warps, (64, 32, 64), arch)
+    assert "mma_bf16" in source
+    assert "warpgroup_mma" not in source
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (8, 16, 16), (16, 8, 16), (16, 16, 4)])

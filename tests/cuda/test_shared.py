@@ -35,6 +35,20 @@ def test_buffers_that_are_never_in_use_together_share_a_place() -> None:
     assert waits == [1, 2, 2]
 
 
+def test_swizzled_buffers_are_not_padded_and_begin_where_their_pattern_does() -> None:
+    def body(shared: SharedMemory) -> None:
+        short = shared.buffer("short", (16,), "float32")
+        shared.write(short)
+        panels = shared.buffer("panels", TILE, "bfloat16", swizzled=True)
+        stages = shared.stages("stages", TILE, "bfloat16", 3, swizzled=True)
+        for buffer in (panels, stages, short):
+            shared.read(buffer)
+
+    places, size, _ = printed(body)
+    assert places["panels"] % 1024 == places["stages"] % 1024 == 0
+    assert size == 4 * 64 * 128 * 2 + 128
+
+
 def test_a_buffer_of_before_a_loop_is_in_use_until_its_end() -> None:
     def body(shared: SharedMemory) -> None:
         outside = shared.buffer("outside", TILE, "bfloat16")

@@ -2,6 +2,7 @@
 
 values    which tiles are kept in registers
 layout    who holds which element
+products  how matrix products are computed, and where their factors lie
 assign    a layout for every kept tile
 printer   TVMScript; `tiles`, `convert`, `memory`, `reduce`, `dot`, `top_k` print single ops
 pipeline  loops that load tiles rounds ahead
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 from hsa_compiler.codegen.cuda.printer import print_kernel
 from hsa_compiler.codegen.tvm_build import MODULE_START
-from hsa_compiler.schedules.hardware import of_arch
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tile.ir import TileProgram
@@ -25,8 +25,7 @@ def generate(program: TileProgram, schedule: Schedule, target: Target) -> str:
     Raises `IllegalSchedule` where the program reads blocks through tensor descriptors, or needs
     more shared memory than the target has.
     """
-    shared = of_arch(target.arch).shared_per_block
-    printed = [print_kernel(kernel, schedule.warps, shared) for kernel in program.kernels]
+    printed = [print_kernel(kernel, schedule, target) for kernel in program.kernels]
     head = f'"""Generated for {target}; schedule: {schedule}."""\n\n'
     head += "from tvm.script import ir as I\nfrom tvm.script import tirx as T\n\n"
     used = {name: x for _, intrinsics in printed for name, x in intrinsics.items()}

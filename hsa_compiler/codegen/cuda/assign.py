@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from hsa_compiler.codegen.cuda import layout as lo
 from hsa_compiler.codegen.cuda.contiguity import Contiguity
 from hsa_compiler.codegen.cuda.layout import Layout
+from hsa_compiler.codegen.cuda.products import Products
 from hsa_compiler.codegen.cuda.values import ELEMENTWISE, Values, operands
 from hsa_compiler.tile.ir import (
     REDUCE,
@@ -30,8 +31,6 @@ from hsa_compiler.tile.ir import (
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "i32": 4, "i64": 8, "u32": 4, "bool": 1}
 #: Bytes of the widest load or store.
 VECTOR_BYTES = 16
-#: Elements of an operand A that a thread holds while a loop multiplies by it.
-_MOST_LEFT = 64
 
 
 def operand_layout(let: Let, arg: Var, layout: Layout) -> Layout:
@@ -45,27 +44,27 @@ def operand_layout(let: Let, arg: Var, layout: Layout) -> Layout:
     return layout.within(arg.shape)
 
 
-def uses_matrix_unit(let: Let) -> bool:
-    """Whether ``mma.sync`` computes a product: in half precision, from 16 x 16 x 16 on."""
-    a, b = let.args[:2]
-    assert isinstance(a, Var)
-    assert isinstance(b, Var)
-    return a.dtype != "fp32" and min(*a.shape, *b.shape) >= 16
-
-
 class Assignment:
     """The result: `homes` of tiles that are not cloneable, `domains` of statements that loop over
-    registers, `layouts` of every tile in order, and the tiles that matrix products read from
-    shared memory (`shared`)."""
+    registers, `layouts` of every tile in order, the tiles that matrix products read from shared
+    memory (`shared`), and those that lie there as ``wgmma`` reads them (`swizzled`)."""
 
-    def __init__(self, kernel: Kernel, values: Values, warps: int) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        values: Values,
+        warps: int,
+        registers: int = 0,
+        warpgroups: bool = False,
+    ) -> None:
         self.values, self.warps = values, warps
         self.contiguity = Contiguity(values)
+        self.products = Products(values, warps, registers, warpgroups)
         self.homes: dict[Var, Layout] = {}
         self.domains: dict[Stmt, Layout] = {}
         self.layouts: dict[Var, list[Layout]] = {}
         self.shared: set[Var] = set()
-        self._left_shared: dict[Let, bool] = {}
+        self.swizzled: set[Var] = set()
         self._events = list(_events(kernel.body))
         self._find_shared()
         self._anchor()
@@ -107,7 +106,10 @@ class Assignment:
     def _find_shared(self) -> None:
         for kind, stmt in self._events:
             if kind == "run":
-                self.shared.update(self.factors(stmt))
+                found = set(self.products.factors(stmt))
+                self.shared |= found
+                if isinstance(stmt, Let) and found and self.products.by_warpgroups(stmt):
+                    self.swizzled |= found
 
     def _anchor(self) -> None:
         for kind, stmt in self._events:
@@ -115,8 +117,7 @@ class Assignment:
                 continue
             shape = stmt.var.shape
             if stmt.op == "dot":
-                make = lo.accumulator if uses_matrix_unit(stmt) else lo.fma_result
-                self._settle(stmt, make((shape[0], shape[1]), self.warps))
+                self._settle(stmt, self.products.result(stmt))
             elif stmt.op == "merge_top_k":
                 self._settle(stmt, lo.ranking(shape[0], shape[1], self.warps))
             elif stmt.op == "load" and len(shape) == 2:
@@ -271,36 +272,6 @@ class Assignment:
                     want(read, layout)
         return wanted
 
-    def factors(self, stmt: Stmt) -> Iterator[Var]:
-        """The tiles that a statement reads from shared memory."""
-        if isinstance(stmt, Let) and stmt.op == "dot":
-            a, b = (self.values.base(x)[0] for x in stmt.args[:2])
-            yield b
-            if not uses_matrix_unit(stmt) or self.takes_left_from_shared(stmt):
-                yield a
-
-    def takes_left_from_shared(self, let: Let) -> bool:
-        """Whether the matrix unit's operand A stays in shared memory until it is used: a loaded
-        tile that is there anyway in the same block, or would fill too many registers."""
-        if let not in self._left_shared:
-            a = let.args[0]
-            assert isinstance(a, Var)
-            base, _ = self.values.base(a)
-            source = self.values.let(base)
-            found = False
-            if uses_matrix_unit(let) and source is not None and source.op == "load":
-                domain = lo.accumulator((let.var.shape[0], let.var.shape[1]), self.warps)
-                registers = lo.left_operand(domain, a.shape[1]).registers
-                near = self.values.infos[base].body == self.values.infos[let.var].body
-                there = any(
-                    isinstance(use.stmt, Let) and use.stmt.op == "dot" and use.index == 1
-                    for use in self.values.readers(base)
-                )
-                direct = base not in self.values.cloneable
-                found = direct and (registers > _MOST_LEFT or (near and there))
-            self._left_shared[let] = found
-        return self._left_shared[let]
-
     def reads(self, stmt: Stmt) -> Iterator[tuple[Operand | None, Layout]]:
         """What a statement reads from registers, and how."""
         domain = self.domains[stmt]
@@ -310,7 +281,8 @@ class Assignment:
         elif stmt.op == "dot":
             a = stmt.args[0]
             assert isinstance(a, Var)
-            if uses_matrix_unit(stmt) and not self.takes_left_from_shared(stmt):
+            products = self.products
+            if products.by_matrix_unit(stmt) and not products.left_from_shared(stmt):
                 yield a, lo.left_operand(domain, a.shape[1])
             for acc in stmt.args[2:]:
                 yield acc, domain

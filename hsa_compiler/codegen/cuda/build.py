@@ -29,6 +29,7 @@ from hsa_compiler.codegen.cuda.values import statements
 from hsa_compiler.codegen.tvm_build import MODULE_START, c_compiler, import_tvm
 from hsa_compiler.errors import BackendError
 from hsa_compiler.folders import cache_folder
+from hsa_compiler.schedules.hardware import has_warpgroup_products
 from hsa_compiler.schedules.problem import Target
 from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.tile.ir import AtomicAdd, Kernel, Store, TileProgram
@@ -237,7 +238,10 @@ def _nvcc(code: str, target: Target, registers: int) -> bytes:
     with tempfile.TemporaryDirectory(prefix="hsa-nvcc-") as folder:
         source, binary = Path(folder, "kernel.cu"), Path(folder, "kernel.cubin")
         source.write_text(code, encoding="utf-8")
-        command = [compiler, "-cubin", "-O3", "-std=c++17", f"-arch={target.arch}"]
+        # What an architecture alone has is asked for by a name of its own.
+        arch = target.arch.removeprefix("sm_") + "a" * has_warpgroup_products(target.arch)
+        command = [compiler, "-cubin", "-O3", "-std=c++17"]
+        command += ["-gencode", f"arch=compute_{arch},code=sm_{arch}"]
         command += ["-U__CUDA_NO_HALF_OPERATORS__", "-U__CUDA_NO_HALF_CONVERSIONS__"]
         command += ["-U__CUDA_NO_BFLOAT16_OPERATORS__", "-U__CUDA_NO_BFLOAT16_CONVERSIONS__"]
         if registers:

@@ -7,7 +7,15 @@ from hsa_compiler.codegen.cuda.assign import VECTOR_BYTES
 from hsa_compiler.codegen.cuda.intrinsics import COPY, LOAD_MATRIX
 from hsa_compiler.codegen.cuda.layout import Layout, is_permutation
 from hsa_compiler.codegen.cuda.shared import SIZES, SharedBuffer
-from hsa_compiler.codegen.cuda.tiles import ZERO, Register, Tiles, address, gather, i32
+from hsa_compiler.codegen.cuda.tiles import (
+    ZERO,
+    Register,
+    Tiles,
+    address,
+    element_place,
+    gather,
+    i32,
+)
 from hsa_compiler.codegen.tvm_text import X
 from hsa_compiler.tile.ir import Var
 
@@ -31,7 +39,7 @@ def to_shared(
     tiles: Tiles, registers: str, layout: Layout, to: SharedBuffer, row: X = ZERO
 ) -> None:
     """Write a tile to shared memory, to rows from `row` on, every element once."""
-    tiles.shared.write(to)
+    tiles.write_shared(to)
     width = _width(layout, to)
     with tiles.when(tiles.first_replica(layout)), tiles.unrolled(layout.registers // width) as r:
         start = Register.of(r, width)
@@ -72,7 +80,7 @@ def from_shared(
 def _place(tiles: Tiles, layout: Layout, r: X, buffer: SharedBuffer, row: X = ZERO) -> X:
     axes = [tiles.place(layout, axis, r) for axis in range(len(layout.shape))]
     first = tx.add(row, axes[0]) if len(axes) == 2 else ZERO
-    return tx.add(tx.mul(first, i32(buffer.pitch)), axes[-1])
+    return element_place(buffer, first, axes[-1])
 
 
 def _width(layout: Layout, buffer: SharedBuffer) -> int:
@@ -122,4 +130,4 @@ def matrix_place(
     warps = Layout(layout.shape, layout.regs, (None,) * 5, layout.warps)
     rows = tx.add(tx.add(row, tiles.place(warps, 0, start)), down)
     columns = tx.add(tiles.place(warps, 1, start), along)
-    return tx.add(tx.mul(rows, i32(source.pitch)), columns)
+    return element_place(source, rows, columns)

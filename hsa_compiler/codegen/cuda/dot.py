@@ -1,16 +1,34 @@
-"""Matrix products: on the matrix unit for half precision, by multiply-adds for fp32 and for tiles
-that are smaller than its blocks."""
+"""Matrix products: on the matrix unit for half precision, by warps or by four of them together, and
+by multiply-adds for fp32 and for tiles that are smaller than its blocks."""
 
 from __future__ import annotations
 
 from hsa_compiler.codegen import tvm_text as tx
-from hsa_compiler.codegen.cuda.assign import uses_matrix_unit
 from hsa_compiler.codegen.cuda.convert import matrix_place
-from hsa_compiler.codegen.cuda.intrinsics import LOAD_MATRIX, MMA
+from hsa_compiler.codegen.cuda.intrinsics import (
+    HOLD,
+    HOLD_PAIRS,
+    LOAD_MATRIX,
+    MATRIX_DESCRIPTOR,
+    MMA,
+    WARPGROUP_FENCE,
+    WARPGROUP_WAIT,
+    warpgroup_mma,
+)
 from hsa_compiler.codegen.cuda.layout import Layout, left_operand
-from hsa_compiler.codegen.cuda.shared import SharedBuffer
-from hsa_compiler.codegen.cuda.tiles import STORED, ZERO, Register, Tiles, address, i32
+from hsa_compiler.codegen.cuda.products import WARP_ROWS, WARPGROUP
+from hsa_compiler.codegen.cuda.shared import PANEL, PIECE, SharedBuffer
+from hsa_compiler.codegen.cuda.tiles import (
+    STORED,
+    ZERO,
+    Register,
+    Tiles,
+    address,
+    element_place,
+    i32,
+)
 from hsa_compiler.codegen.tvm_text import X
+from hsa_compiler.schedules.hardware import WARP
 from hsa_compiler.tile.ir import Let, Var
 
 
@@ -24,13 +42,16 @@ def print_dot(tiles: Tiles, let: Let, layout: Layout, registers: str) -> None:
     sides = " @ ".join(f"{x.name} {list(x.shape)}" for x in (a, b))
     tiles.writer.line(f"# {let.var.name} {list(let.var.shape)} = {sides}{plus}")
     in_place = isinstance(acc, Var) and tiles.buffers.get((acc, layout)) == registers
-    if not in_place:
+    products = tiles.assignment.products
+    if not in_place and (acc is not None or not products.by_warpgroups(let)):
         with tiles.unrolled(layout.registers) as r:
             start = tx.const(0.0, "float32")
             if acc is not None:
                 start = tiles.element(acc, layout, r, "float32")
             tiles.writer.line(f"{registers}[{r.text}] = {start.text}")
-    if uses_matrix_unit(let):
+    if products.by_warpgroups(let):
+        _warpgroups(tiles, let, layout, registers, acc is not None)
+    elif products.by_matrix_unit(let):
         _matrix_unit(tiles, let, layout, registers)
     else:
         _multiply_add(tiles, let, layout, registers)
@@ -50,7 +71,7 @@ def _matrix_unit(tiles: Tiles, let: Let, layout: Layout, registers: str) -> None
     assert isinstance(a, Var)
     assert isinstance(b, Var)
     operand = left_operand(layout, a.shape[1])
-    from_shared = tiles.assignment.takes_left_from_shared(let)
+    from_shared = tiles.assignment.products.left_from_shared(let)
     left = "" if from_shared else _left(tiles, a, operand)
     if from_shared:
         left_buffer, left_flipped, left_row = _operand(tiles, a)
@@ -90,6 +111,60 @@ def _matrix_unit(tiles: Tiles, let: Let, layout: Layout, registers: str) -> None
                     )
 
 
+def _warpgroups(tiles: Tiles, let: Let, layout: Layout, registers: str, accumulate: bool) -> None:
+    """Blocks of 64 rows, all columns and a depth of 16: one of every warpgroup, then their next."""
+    a, b = let.args[:2]
+    assert isinstance(a, Var)
+    assert isinstance(b, Var)
+    columns, deep = let.var.shape[1], a.shape[1] // 16
+    block, groups = WARP_ROWS * WARPGROUP, tiles.warps // WARPGROUP
+    held = columns // 2
+    down = layout.registers // held
+    right = _operand(tiles, b)
+    from_shared = tiles.assignment.products.left_from_shared(let)
+    if from_shared:
+        left = _operand(tiles, a)
+    else:
+        fragments = _left(tiles, a, left_operand(layout, a.shape[1]))
+        tiles.run(HOLD_PAIRS, address(fragments, ZERO), i32(4 * down * deep))
+    multiply = warpgroup_mma(a.dtype, columns, left[1] if from_shared else None, not right[1])
+    if accumulate:
+        tiles.run(HOLD, address(registers, ZERO), i32(layout.registers))
+    tiles.run(WARPGROUP_FENCE)
+    with tiles.unrolled(deep, "k") as k, tiles.unrolled(down, "m") as m:
+        depth = tx.mul(k, i32(16))
+        if from_shared:
+            row = tx.mul(m, i32(block * groups))
+            if groups > 1:
+                group = tx.floordiv(X("tid", "int32"), i32(WARP * WARPGROUP))
+                row = tx.add(row, tx.mul(group, i32(block)))
+            given = _matrix(tiles, left, row, depth, left[1])
+        else:
+            given = address(fragments, tx.mul(tx.add(tx.mul(m, i32(deep)), k), i32(8)))
+        other = _matrix(tiles, right, ZERO, depth, not right[1])
+        more = tx.const(True, "bool") if accumulate else tx.infix(">", k, ZERO)
+        tiles.run(multiply, address(registers, tx.mul(m, i32(held))), given, other, more)
+    tiles.run(WARPGROUP_WAIT)
+    tiles.run(HOLD, address(registers, ZERO), i32(layout.registers))
+
+
+def _matrix(
+    tiles: Tiles, operand: tuple[SharedBuffer, bool, X], across: X, depth: X, flipped: bool
+) -> X:
+    """What the matrix unit is told of an operand in shared memory from a place across the depth
+    on: of depth rows where `flipped`, else of depth columns."""
+    buffer, _, row = operand
+    if flipped:
+        place, ahead = element_place(buffer, row, across), element_place(buffer, depth, ZERO)
+    else:
+        place = element_place(buffer, tx.add(row, across), ZERO)
+        ahead = element_place(buffer, ZERO, depth)
+    # Panels follow each other along the columns: along the depth, one block needs only one.
+    panel = buffer.rows * PANEL // PIECE if flipped else 1
+    pieces = tx.floordiv(ahead, i32(PIECE))
+    return tiles.call(MATRIX_DESCRIPTOR, address(buffer.name, place), pieces, i32(panel))
+
+
 def _left(tiles: Tiles, a: Var, operand: Layout) -> str:
     """The registers of operand A."""
     inner = operand
@@ -120,7 +195,7 @@ def _right_place(
         rows, columns = tx.add(column, tx.add(low, third)), tx.add(depth, second)
     else:
         rows, columns = tx.add(depth, tx.add(low, second)), tx.add(column, third)
-    return tx.add(tx.mul(tx.add(row, rows), i32(buffer.pitch)), columns)
+    return element_place(buffer, tx.add(row, rows), columns)
 
 
 def _multiply_add(tiles: Tiles, let: Let, layout: Layout, registers: str) -> None:
@@ -137,7 +212,7 @@ def _multiply_add(tiles: Tiles, let: Let, layout: Layout, registers: str) -> Non
     part_b = tiles.allocate(f"{b.name}_part", columns.registers, "float32")
 
     def value(buffer: SharedBuffer, first: X, i: X, j: X) -> str:
-        place = tx.add(tx.mul(tx.add(first, i), i32(buffer.pitch)), j)
+        place = element_place(buffer, tx.add(first, i), j)
         return tx.cast(X(f"{buffer.name}[{place.text}]", buffer.dtype), "float32").text
 
     with tiles.writer.block(f"for k in range({a.shape[1]}):"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hsa_compiler.codegen.cuda.shared import MOST_ALIGN
 from hsa_compiler.codegen.cuda.tiles import STORED, Tiles
 from hsa_compiler.schedules.hardware import WARP
 from hsa_compiler.tile.ir import Kernel
@@ -32,8 +33,10 @@ def function_text(kernel: Kernel, tiles: Tiles, places: Mapping[str, int], size:
     lines.append(f'    tid = T.launch_thread("threadIdx.x", {WARP * tiles.warps})')
     lines.append(f"    lane: T.let = tid % {WARP}")
     if size:
+        # The same in all kernels of a file, for which CUDA has one declaration.
         lines.append(
-            f'    shared = T.alloc_buffer(({size},), "uint8", scope="shared.dyn", align=128)'
+            f'    shared = T.alloc_buffer(({size},), "uint8", scope="shared.dyn", '
+            f"align={MOST_ALIGN})"
         )
     for b in tiles.shared.buffers:
         lines.append(

@@ -5,6 +5,7 @@ Each is a few lines of CUDA; a generated file carries the ones that it uses.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 
@@ -60,6 +61,18 @@ __device__ __forceinline__ float exp2_approx(float x) {
 """,
     "float32",
 )
+RECIPROCAL = Intrinsic(
+    "reciprocal",
+    """
+// 1 / x within 1 unit in the last place, without a branch.
+__device__ __forceinline__ float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+""",
+    "float32",
+)
 _SHUFFLE = """
 // The value of the lane whose number differs in the bits of mask.
 template <typename T>
@@ -108,6 +121,111 @@ __device__ __forceinline__ void mma_{name}(float* acc, const void* a, const void
     )
     for name, kind in (("bf16", "bf16"), ("fp16", "f16"))
 }
+
+
+WARPGROUP_FENCE = Intrinsic(
+    "warpgroup_fence",
+    """
+// Registers that the products to come read are written.
+__device__ __forceinline__ void warpgroup_fence() {
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+""",
+)
+WARPGROUP_WAIT = Intrinsic(
+    "warpgroup_wait",
+    """
+// Waits for this warpgroup's products.
+__device__ __forceinline__ void warpgroup_wait() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
+""",
+)
+HOLD = Intrinsic(
+    "hold",
+    """
+// The compiler moves nothing that writes or reads these registers past this line.
+__device__ __forceinline__ void hold(float* x, int count) {
+#pragma unroll
+  for (int i = 0; i < count; ++i) asm volatile("" : "+f"(x[i]) :: "memory");
+}
+""",
+)
+HOLD_PAIRS = Intrinsic(
+    "hold_pairs",
+    """
+// The same for registers of two elements each.
+__device__ __forceinline__ void hold_pairs(void* x, int count) {
+#pragma unroll
+  for (int i = 0; i < count; ++i) asm volatile("" : "+r"(((unsigned*)x)[i]) :: "memory");
+}
+""",
+)
+MATRIX_DESCRIPTOR = Intrinsic(
+    "matrix_descriptor",
+    """
+// A matrix in shared memory for wgmma, `ahead` pieces of 16 bytes after `first`: rows of 128 bytes,
+// swizzled, in groups of 8 one after the other; `panel` pieces to the next columns.
+__device__ __forceinline__ unsigned long long matrix_descriptor(
+    const void* first, int ahead, int panel) {
+  unsigned address = (unsigned)__cvta_generic_to_shared(first);
+  unsigned low = ((address & 0x3ffff) >> 4) + (ahead | panel << 16);
+  return 1ull << 62 | 64ull << 32 | low;
+}
+""",
+    "uint64",
+)
+PROXY_FENCE = Intrinsic(
+    "proxy_fence",
+    """
+// What this thread wrote to shared memory can be seen by wgmma, once the threads have met.
+__device__ __forceinline__ void proxy_fence() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+""",
+)
+
+
+@functools.cache
+def warpgroup_mma(
+    dtype: str, columns: int, left_flipped: bool | None, right_flipped: bool
+) -> Intrinsic:
+    """``acc[64, columns] (+)= a[64, 16] b[16, columns]``. Rows of b in shared memory are those of
+    its columns, or of its depth where `right_flipped`; so for a, and None where that is in
+    registers."""
+    count = columns // 2
+    kind = {"bf16": "bf16", "fp16": "f16"}[dtype]
+    sides = "r" if left_flipped is None else "st"[left_flipped]
+    name = f"warpgroup_mma_{dtype}_{columns}_{sides}{'st'[right_flipped]}"
+    names = ", ".join(f"%{i}" for i in range(count))
+    results = ", ".join(f'"+f"(acc[{i}])' for i in range(count))
+    if left_flipped is None:
+        parameter, wide = "const void* a", 4
+        left = f"{{{', '.join(f'%{count + i}' for i in range(4))}}}"
+        given = ", ".join(f'"r"(((const unsigned*)a)[{i}])' for i in range(4))
+        flips = f"{int(right_flipped)}"
+    else:
+        parameter, wide = "unsigned long long a", 1
+        left, given = f"%{count}", '"l"(a)'
+        flips = f"{int(left_flipped)}, {int(right_flipped)}"
+    right, more = f"%{count + wide}", f"%{count + wide + 1}"
+    return Intrinsic(
+        name,
+        f"""
+// acc[64, {columns}] = a[64, 16] b[16, {columns}] (+ acc if more) of four warps, when waited for.
+__device__ __forceinline__ void {name}(
+    float* acc, {parameter}, unsigned long long b, bool more) {{
+  asm volatile(
+      "{{ .reg .pred p; setp.ne.b32 p, {more}, 0; "
+      "wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{kind}.{kind} "
+      "{{{names}}}, "
+      "{left}, {right}, p, 1, 1, {flips}; }}"
+      : {results}
+      : {given}, "l"(b), "r"((int)more));
+}}
+""",
+    )
 
 
 def _ldmatrix(suffix: str, trans: str, what: str) -> Intrinsic:
@@ -165,11 +283,3 @@ WAIT = Intrinsic(
 #define async_wait(N) asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory")
 """,
 )
-
-
-def all_intrinsics() -> dict[str, Intrinsic]:
-    """Every intrinsic by the name of its source."""
-    tables = (COPY, SHUFFLE, PACK, MMA, LOAD_MATRIX, ASYNC_COPY)
-    found = [x for table in tables for x in table.values()]
-    found += [MUL_RN, EXP2, ATOMIC_ADD, COMMIT, WAIT]
-    return {x.constant: x for x in found}

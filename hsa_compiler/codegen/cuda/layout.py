@@ -182,8 +182,19 @@ def accumulator(shape: tuple[int, int], warps: int) -> Layout:
     return deal.layout((1, 0))
 
 
+def warpgroup_accumulator(shape: tuple[int, int], warps: int) -> Layout:
+    """The fp32 results of ``wgmma``: blocks of 64 rows, 16 of them for each of four warps."""
+    deal = _Deal(shape, warps)
+    deal.regs += deal.take(1)
+    deal.lanes += deal.take(1, 2) + deal.take(0, 3)
+    deal.regs += deal.take(0)
+    deal.warps += deal.take(0, deal.warp_bits)
+    return deal.layout((1, 0))
+
+
 def left_operand(result: Layout, depth: int) -> Layout:
-    """Operand A of ``mma.m16n8k16`` for an accumulator; warps along its columns hold replicas."""
+    """Operand A of ``mma.m16n8k16`` or ``wgmma`` for an accumulator; warps along its columns hold
+    replicas."""
     rows = [bit for bit in result.regs if bit[0] == 0]
     deep = axis_bits(1, depth)
     lanes = (*deep[1:3], *result.lanes[2:])
@@ -214,10 +225,12 @@ def widened(layout: Layout, shape: tuple[int, ...], axis: int) -> Layout:
 
 
 def within_warps(layout: Layout, axis: int) -> Layout:
-    """The same with an axis that no two warps share: its warp bits go to registers."""
-    moved = tuple(bit for bit in layout.warps if bit is not None and bit[0] == axis)
+    """The same with an axis that no two warps share: its warp bits go to the lanes that hold
+    replicas, and the rest to registers."""
+    moved = [bit for bit in layout.warps if bit is not None and bit[0] == axis]
     warps = tuple(None if bit in moved else bit for bit in layout.warps)
-    return Layout(layout.shape, (*layout.regs, *moved), layout.lanes, warps)
+    lanes = tuple(moved.pop(0) if bit is None and moved else bit for bit in layout.lanes)
+    return Layout(layout.shape, (*layout.regs, *moved), lanes, warps)
 
 
 def ranking(rows: int, kept: int, warps: int) -> Layout:

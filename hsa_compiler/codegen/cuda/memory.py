@@ -15,6 +15,7 @@ from hsa_compiler.codegen.cuda.tiles import (
     Register,
     Tiles,
     address,
+    element_place,
     i32,
     narrow,
 )
@@ -81,7 +82,7 @@ def print_direct_load(
         print_load(tiles, let, layout, registers)
         to_shared(tiles, registers, layout, to, row)
         return False
-    tiles.shared.write(to)
+    tiles.write_shared(to)
     with (
         tiles.when(tiles.first_replica(layout)),
         tiles.unrolled(layout.registers // width) as r,
@@ -93,7 +94,7 @@ def print_direct_load(
             # An address that is masked off may lie outside the tensor.
             where = tx.if_then_else(valid, where, tx.const(0, where.dtype))
         rows, columns = (tiles.place(layout, a, start) for a in range(2))
-        place = tx.add(tx.mul(tx.add(row, rows), i32(to.pitch)), columns)
+        place = element_place(to, tx.add(row, rows), columns)
         copy = ASYNC_COPY[width * BYTES[pointer.dtype]]
         tiles.run(copy, address(to.name, place), address(f"p_{pointer.name}", where), valid)
     return True

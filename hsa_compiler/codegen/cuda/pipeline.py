@@ -87,7 +87,8 @@ def print_staged(printer: Printer, loop: For, plan: Staged) -> None:
     for let in plan.loads:
         name = writer.fresh(f"s_{let.var.name.removeprefix('b_')}")
         shape, dtype = let.var.shape, STORED[let.var.dtype]
-        tiles.in_shared[let.var] = tiles.shared.stages(name, shape, dtype, count)
+        swizzled = let.var in printer.assignment.swizzled
+        tiles.in_shared[let.var] = tiles.shared.stages(name, shape, dtype, count, swizzled)
     ahead = _Ahead(printer, loop, plan, stop)
     tiles.shared.wait()
     ahead.fetch(start)

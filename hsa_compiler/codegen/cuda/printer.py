@@ -33,7 +33,9 @@ from hsa_compiler.codegen.tvm_elements import operand_dtype
 from hsa_compiler.codegen.tvm_text import COMPUTE, X
 from hsa_compiler.codegen.tvm_writer import Writer
 from hsa_compiler.errors import TileError
-from hsa_compiler.schedules.schedule import IllegalSchedule
+from hsa_compiler.schedules.hardware import has_warpgroup_products, of_arch
+from hsa_compiler.schedules.problem import Target
+from hsa_compiler.schedules.schedule import IllegalSchedule, Schedule
 from hsa_compiler.tile.ir import (
     REDUCE,
     AtomicAdd,
@@ -56,18 +58,22 @@ _RESERVED = ("tid", "lane", "warp", "r", "u", "k", "m", "n", "shared", *GRID)
 _LARGEST_SCALAR = 24
 
 
-def print_kernel(kernel: Kernel, warps: int, shared_bytes: int) -> tuple[str, dict[str, Intrinsic]]:
+def print_kernel(
+    kernel: Kernel, schedule: Schedule, target: Target
+) -> tuple[str, dict[str, Intrinsic]]:
     """The function of a kernel, indented as a method, and the intrinsics it calls.
 
     Raises `IllegalSchedule` where the kernel needs what this back end has not, or more shared
-    memory than a program may have.
+    memory than a program of the target may have.
     """
+    shared_bytes = of_arch(target.arch).shared_per_block
     if kernel.descriptors:
         raise IllegalSchedule(
             "target", f"{kernel.name}: this back end reads no blocks; give descriptors='none'"
         )
     values = Values(kernel)
-    assignment = Assignment(kernel, values, warps)
+    warpgroups = has_warpgroup_products(target.arch)
+    assignment = Assignment(kernel, values, schedule.warps, schedule.registers, warpgroups)
     first = Printer(kernel, assignment, None)
     first.body()
     places, size = first.tiles.shared.arrange()
@@ -107,7 +113,7 @@ class Printer:
         if stmt in self.assignment.domains:
             for x, layout in self.assignment.reads(stmt):
                 self.bring(x, layout)
-            for var in self.assignment.factors(stmt):
+            for var in self.assignment.products.factors(stmt):
                 if self.values.is_carried(var):
                     self.share(var)
         if isinstance(stmt, Let):
@@ -229,7 +235,8 @@ class Printer:
         """A buffer for a tile that matrix products read."""
         tiles = self.tiles
         name = self.writer.fresh(f"s_{var.name.removeprefix('b_')}")
-        tiles.in_shared[var] = tiles.shared.buffer(name, var.shape, STORED[var.dtype])
+        swizzled = var in self.assignment.swizzled
+        tiles.in_shared[var] = tiles.shared.buffer(name, var.shape, STORED[var.dtype], swizzled)
         return tiles.in_shared[var]
 
     def direct_load(self, let: Let) -> None:

@@ -15,6 +15,8 @@ from hsa_compiler.codegen.tvm_text import X
 from hsa_compiler.tile.ir import Let, Var
 
 _INFINITE = {"float32": float("inf"), "int32": 2**31 - 1, "int64": 2**63 - 1, "uint32": 2**32 - 1}
+#: Bits of a chain of registers from which on it is cut in two.
+_LONG = 3
 _LOWEST = {"float32": float("-inf"), "int32": -(2**31), "int64": -(2**63), "uint32": 0}
 
 
@@ -39,12 +41,22 @@ def print_reduction(tiles: Tiles, let: Let, domain: Layout, registers: str) -> N
     dropped = _dropped(let)
     kept = [i for i, bit in enumerate(domain.regs) if not dropped(bit)]
     count = 1 << len(kept)
-    with tiles.unrolled(count) as r:
-        tiles.writer.line(f"{registers}[{r.text}] = {_start(op, dtype).text}")
+    met = [i for i, bit in enumerate(domain.regs) if dropped(bit)]
+    # Two chains of half the length: a thread waits for every link of one.
+    halves = met[-1:] if len(met) >= _LONG else []
+    whole = registers
+    if halves:
+        whole = tiles.allocate(f"{let.var.name}_halves", 2 * count, dtype)
+    with tiles.unrolled(count << len(halves)) as r:
+        tiles.writer.line(f"{whole}[{r.text}] = {_start(op, dtype).text}")
     with tiles.unrolled(domain.registers) as r:
-        to = X(f"{registers}[{gather(r, kept, domain).text}]", dtype)
+        to = X(f"{whole}[{gather(r, [*kept, *halves], domain).text}]", dtype)
         value = tiles.element(source, domain, r, dtype)
         tiles.writer.line(f"{to.text} = {_both(op, to, value).text}")
+    if halves:
+        with tiles.unrolled(count) as r:
+            pair = [X(f"{whole}[{tx.add(r, i32(n)).text}]", dtype) for n in (0, count)]
+            tiles.writer.line(f"{registers}[{r.text}] = {_both(op, *pair).text}")
     for i, bit in enumerate(domain.lanes):
         if bit is not None and dropped(bit):
             with tiles.unrolled(count) as r:

@@ -13,6 +13,12 @@ SIZES = {
     "float32": 4, "bfloat16": 2, "float16": 2, "int32": 4, "int64": 8, "uint32": 4, "bool": 1,
 }  # fmt: skip
 _ALIGN = 128
+#: As ``wgmma`` reads 2-byte elements: panels of 64 columns; the number of a row in its group of 8
+#: flips bits of the number of a piece of 8 columns; groups begin at multiples of their bytes.
+PANEL = 64
+PIECE = 8
+GROUP = 8
+MOST_ALIGN = GROUP * PANEL * 2
 #: Between neighbouring rows: eight rows of any power of two of bytes then start in eight different
 #: groups of four banks, so that matrices are read without conflicts.
 _PADDING_BYTES = 16
@@ -20,13 +26,20 @@ _PADDING_BYTES = 16
 
 @dataclass(frozen=True)
 class SharedBuffer:
-    """A buffer of rows that lie `pitch` elements apart."""
+    """A buffer of rows that lie `pitch` elements apart; where it is `swizzled`, one of panels of 64
+    columns, one after the other, for `pitch` columns in all."""
 
     name: str
     dtype: str
     rows: int
     columns: int
     pitch: int
+    swizzled: bool = False
+
+    @property
+    def align(self) -> int:
+        """Bytes that its place is a multiple of."""
+        return MOST_ALIGN if self.swizzled else _ALIGN
 
     @property
     def bytes(self) -> int:
@@ -54,20 +67,24 @@ class SharedMemory:
         #: Inside a loop anything may still be in use by the round before.
         self._all = False
 
-    def buffer(self, name: str, shape: tuple[int, ...], dtype: str) -> SharedBuffer:
+    def buffer(
+        self, name: str, shape: tuple[int, ...], dtype: str, swizzled: bool = False
+    ) -> SharedBuffer:
         """A new buffer for a tile of one or two axes."""
         rows, columns = (1, *shape)[-2:]
-        pad = _PADDING_BYTES // SIZES[dtype] if rows > 1 else 0
-        made = SharedBuffer(name, dtype, rows, columns, columns + pad)
+        pad = _PADDING_BYTES // SIZES[dtype] if rows > 1 and not swizzled else 0
+        made = SharedBuffer(name, dtype, rows, columns, columns + pad, swizzled)
         self._clock += 1
         self._lives[name] = _Life(made, self._clock, self._clock)
         return made
 
-    def stages(self, name: str, shape: tuple[int, ...], dtype: str, count: int) -> SharedBuffer:
+    def stages(
+        self, name: str, shape: tuple[int, ...], dtype: str, count: int, swizzled: bool = False
+    ) -> SharedBuffer:
         """A new buffer for `count` tiles, one below the other, whose users wait by themselves."""
         rows, columns = (1, *shape)[-2:]
         self._staged.add(name)
-        return self.buffer(name, (rows * count, columns), dtype)
+        return self.buffer(name, (rows * count, columns), dtype, swizzled)
 
     @property
     def buffers(self) -> list[SharedBuffer]:
@@ -139,6 +156,7 @@ class SharedMemory:
         placed: list[tuple[_Life, int, int]] = []
         places: dict[str, int] = {}
         for life in sorted(self._lives.values(), key=lambda x: (-x.buffer.bytes, x.first)):
+            align = life.buffer.align
             size = -(-life.buffer.bytes // _ALIGN) * _ALIGN
             busy = sorted(
                 (start, end)
@@ -149,7 +167,7 @@ class SharedMemory:
             for start, end in busy:
                 if offset + size <= start:
                     break
-                offset = max(offset, end)
+                offset = max(offset, -(-end // align) * align)
             placed.append((life, offset, offset + size))
             places[life.buffer.name] = offset
         return places, max((end for _, _, end in placed), default=0)

@@ -8,9 +8,17 @@ from dataclasses import dataclass
 
 from hsa_compiler.codegen import tvm_text as tx
 from hsa_compiler.codegen.cuda.assign import Assignment, operand_layout
-from hsa_compiler.codegen.cuda.intrinsics import EXP2, MUL_RN, SHUFFLE, WAIT, Intrinsic
+from hsa_compiler.codegen.cuda.intrinsics import (
+    EXP2,
+    MUL_RN,
+    PROXY_FENCE,
+    RECIPROCAL,
+    SHUFFLE,
+    WAIT,
+    Intrinsic,
+)
 from hsa_compiler.codegen.cuda.layout import LANE_BITS, Layout
-from hsa_compiler.codegen.cuda.shared import SharedBuffer, SharedMemory
+from hsa_compiler.codegen.cuda.shared import GROUP, PANEL, PIECE, SharedBuffer, SharedMemory
 from hsa_compiler.codegen.tvm_elements import operand_dtype, pure
 from hsa_compiler.codegen.tvm_text import COMPUTE, X
 from hsa_compiler.codegen.tvm_writer import Writer
@@ -67,6 +75,8 @@ class Tiles:
         self.intrinsics: dict[str, Intrinsic] = {}
         #: Whether copies to shared memory are on the way that nobody has waited for.
         self.arriving = False
+        #: Whether buffers were written, since the threads last waited, that `wgmma` reads.
+        self.unfenced = False
         self._places: dict[tuple[object, int], X] = {}
         self.head: list[str] = []
 
@@ -78,6 +88,9 @@ class Tiles:
 
     def _barrier(self) -> None:
         self.arrive()
+        if self.unfenced:
+            self.run(PROXY_FENCE)
+        self.unfenced = False
         self.writer.line("T.cuda.cta_sync()")
 
     # -- registers ------------------------------------------------------------------------------
@@ -189,6 +202,8 @@ class Tiles:
         """An element-wise op of evaluated operands."""
         if let.op == "exp2":
             return self.call(EXP2, *values)
+        if let.op == "div" and values[0].value == 1 and let.var.dtype == "fp32":
+            return self.call(RECIPROCAL, values[1])
         if let.op == "log2":
             return tx.call("log2", *values)
         if let.op == "mul_rn":
@@ -231,6 +246,11 @@ class Tiles:
         text = f'T.cuda.func_call("{what.name}"{texts}, source_code={what.constant}{returns})'
         return X(text, what.returns)
 
+    def write_shared(self, buffer: SharedBuffer) -> None:
+        """Call before the threads write to a buffer."""
+        self.shared.write(buffer)
+        self.unfenced |= buffer.swizzled
+
     def run(self, what: Intrinsic, *args: X) -> None:
         """A call of an intrinsic as a statement."""
         self.writer.line(self.call(what, *args).text)
@@ -268,6 +288,18 @@ def narrow(x: X, dtype: str) -> X:
 def address(name: str, index: X) -> X:
     """A pointer to a buffer's element."""
     return X(f"T.address_of({name}[{index.text}])", "handle")
+
+
+def element_place(buffer: SharedBuffer, row: X, column: X) -> X:
+    """Where an element lies in a buffer; where that is swizzled, pieces of 8 stay neighbours."""
+    if not buffer.swizzled:
+        return tx.add(tx.mul(row, i32(buffer.pitch)), column)
+    panel = tx.mul(tx.floordiv(column, i32(PANEL)), i32(buffer.rows * PANEL))
+    flips = tx.mul(tx.mod(row, i32(GROUP)), i32(PIECE))
+    column = tx.mod(column, i32(PANEL))
+    if flips.value != 0:
+        column = tx.infix("^", column, flips)
+    return tx.add(tx.add(panel, tx.mul(row, i32(PANEL))), column)
 
 
 def gather(r: X, positions: Sequence[int], layout: Layout) -> X:

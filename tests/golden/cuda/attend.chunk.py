@@ -60,6 +60,14 @@ __device__ __forceinline__ float exp2_approx(float x) {
   return y;
 }
 """
+RECIPROCAL = r"""
+// 1 / x within 1 unit in the last place, without a branch.
+__device__ __forceinline__ float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+"""
 PACK_BF16 = r"""
 // Two neighbours in half precision, the first in the lower bits.
 __device__ __forceinline__ void pack_bf16(void* to, float first, float second) {
@@ -129,7 +137,7 @@ class Module:
         pid_2 = T.launch_thread("blockIdx.z", grid_2)
         tid = T.launch_thread("threadIdx.x", 128)
         lane: T.let = tid % 32
-        shared = T.alloc_buffer((104448,), "uint8", scope="shared.dyn", align=128)
+        shared = T.alloc_buffer((104448,), "uint8", scope="shared.dyn", align=1024)
         s_k = T.decl_buffer((8704,), "bfloat16", data=shared.data, byte_offset=69632, scope="shared.dyn")  # [64, 128]
         s_v = T.decl_buffer((8704,), "bfloat16", data=shared.data, byte_offset=87040, scope="shared.dyn")  # [64, 128]
         s_q = T.decl_buffer((34816,), "bfloat16", data=shared.data, byte_offset=0, scope="shared.dyn")  # [256, 128]
@@ -145,9 +153,11 @@ class Module:
         b_k_t_part = T.alloc_buffer((8,), "bfloat16", scope="local")
         b_q_part = T.alloc_buffer((16,), "bfloat16", scope="local")
         b_m = T.alloc_buffer((4,), "float32", scope="local")  # fp32[128]
+        b_m_halves = T.alloc_buffer((8,), "float32", scope="local")
         x_48 = T.alloc_buffer((4,), "float32", scope="local")  # fp32[128]
         b_p = T.alloc_buffer((64,), "float32", scope="local")  # fp32[128, 64]
         b_l = T.alloc_buffer((4,), "float32", scope="local")  # fp32[128]
+        b_l_halves = T.alloc_buffer((8,), "float32", scope="local")
         x_52 = T.alloc_buffer((4,), "float32", scope="local")  # fp32[128]
         b_p_2 = T.alloc_buffer((64,), "bfloat16", scope="local")  # bf16[128, 64]
         b_part = T.alloc_buffer((128,), "float32", scope="local")  # fp32[128, 128]
@@ -273,10 +283,12 @@ class Module:
                     for m in T.unroll(2):
                         T.cuda.func_call("mma_bf16", T.address_of(b_s[(m * 8 + n * 2) * 4]), T.address_of(b_q_part[m * 8]), T.address_of(b_k_t_part[0]), source_code=MMA_BF16)
                         T.cuda.func_call("mma_bf16", T.address_of(b_s[(m * 8 + (n * 2 + 1)) * 4]), T.address_of(b_q_part[m * 8]), T.address_of(b_k_t_part[4]), source_code=MMA_BF16)
-            for r in T.unroll(4):
-                b_m[r] = T.float32("-inf")
+            for r in T.unroll(8):
+                b_m_halves[r] = T.float32("-inf")
             for r in T.unroll(64):
-                b_m[r // 2 % 2 + r // 32 * 2] = T.max(b_m[r // 2 % 2 + r // 32 * 2], b_s[r])
+                b_m_halves[r // 2 % 2 + r // 16 % 2 * 4 + r // 32 * 2] = T.max(b_m_halves[r // 2 % 2 + r // 16 % 2 * 4 + r // 32 * 2], b_s[r])
+            for r in T.unroll(4):
+                b_m[r] = T.max(b_m_halves[r], b_m_halves[r + 4])
             for r in T.unroll(4):
                 b_m[r] = T.max(b_m[r], T.cuda.func_call("shuffle_xor", b_m[r], 1, source_code=SHUFFLE_XOR, return_type="float32"))
             for r in T.unroll(4):
@@ -285,16 +297,18 @@ class Module:
                 x_48[r] = b_m[r] * 0.14426950408889636
             for r in T.unroll(64):
                 b_p[r] = T.cuda.func_call("exp2_approx", b_s[r] * 0.14426950408889636 - x_48[r // 2 % 2 + r // 32 * 2], source_code=EXP2_APPROX, return_type="float32")
-            for r in T.unroll(4):
-                b_l[r] = T.float32(0.0)
+            for r in T.unroll(8):
+                b_l_halves[r] = T.float32(0.0)
             for r in T.unroll(64):
-                b_l[r // 2 % 2 + r // 32 * 2] = b_l[r // 2 % 2 + r // 32 * 2] + b_p[r]
+                b_l_halves[r // 2 % 2 + r // 16 % 2 * 4 + r // 32 * 2] = b_l_halves[r // 2 % 2 + r // 16 % 2 * 4 + r // 32 * 2] + b_p[r]
+            for r in T.unroll(4):
+                b_l[r] = b_l_halves[r] + b_l_halves[r + 4]
             for r in T.unroll(4):
                 b_l[r] = b_l[r] + T.cuda.func_call("shuffle_xor", b_l[r], 1, source_code=SHUFFLE_XOR, return_type="float32")
             for r in T.unroll(4):
                 b_l[r] = b_l[r] + T.cuda.func_call("shuffle_xor", b_l[r], 2, source_code=SHUFFLE_XOR, return_type="float32")
             for r in T.unroll(4):
-                x_52[r] = 1.0 / b_l[r] * b_w[r]
+                x_52[r] = T.cuda.func_call("reciprocal", b_l[r], source_code=RECIPROCAL, return_type="float32") * b_w[r]
             for r in T.unroll(32):
                 T.cuda.func_call("pack_bf16", T.address_of(b_p_2[r * 2]), b_p[r * 2] * x_52[r * 2 // 2 % 2 + r * 2 // 32 * 2], b_p[r * 2 + 1] * x_52[(r * 2 + 1) // 2 % 2 + (r * 2 + 1) // 32 * 2], source_code=PACK_BF16)
             # b_part [128, 128] = b_p_2 [128, 64] @ b_v [64, 128]

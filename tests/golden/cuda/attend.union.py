@@ -66,6 +66,14 @@ __device__ __forceinline__ float exp2_approx(float x) {
   return y;
 }
 """
+RECIPROCAL = r"""
+// 1 / x within 1 unit in the last place, without a branch.
+__device__ __forceinline__ float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+"""
 PACK_BF16 = r"""
 // Two neighbours in half precision, the first in the lower bits.
 __device__ __forceinline__ void pack_bf16(void* to, float first, float second) {
@@ -118,33 +126,36 @@ class Module:
         pid_2 = T.launch_thread("blockIdx.z", grid_2)
         tid = T.launch_thread("threadIdx.x", 128)
         lane: T.let = tid % 32
-        shared = T.alloc_buffer((512,), "uint8", scope="shared.dyn", align=128)
+        shared = T.alloc_buffer((512,), "uint8", scope="shared.dyn", align=1024)
         s_x_31 = T.decl_buffer((128,), "bool", data=shared.data, byte_offset=0, scope="shared.dyn")  # [1, 128]
         s_b_first = T.decl_buffer((128,), "int32", data=shared.data, byte_offset=0, scope="shared.dyn")  # [1, 128]
         s_n_chunks = T.decl_buffer((20,), "int32", data=shared.data, byte_offset=0, scope="shared.dyn")  # [4, 1]
-        b_chosen = T.alloc_buffer((16,), "int32", scope="local")  # i32[128]
+        b_chosen = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
         b_chosen_1 = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
         b_twins_1 = T.alloc_buffer((32,), "int32", scope="local")  # i32[128, 32]
         b_other = T.alloc_buffer((8,), "int32", scope="local")  # i32[32]
         x_28 = T.alloc_buffer((32,), "int32", scope="local")  # i32[128, 32]
         b_twins_2 = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
+        b_twins_2_halves = T.alloc_buffer((8,), "int32", scope="local")
         x_31 = T.alloc_buffer((4,), "bool", scope="local")  # bool[128]
-        x_31_1 = T.alloc_buffer((16,), "bool", scope="local")  # bool[128]
+        x_31_1 = T.alloc_buffer((4,), "bool", scope="local")  # bool[128]
         b_first = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
-        b_first_1 = T.alloc_buffer((16,), "int32", scope="local")  # i32[128]
-        b_first_cumsum = T.alloc_buffer((16,), "int32", scope="local")  # i32[128]
-        b_first_cumsum_total = T.alloc_buffer((16,), "int32", scope="local")
+        b_first_1 = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
+        b_first_cumsum = T.alloc_buffer((4,), "int32", scope="local")  # i32[128]
+        b_first_cumsum_total = T.alloc_buffer((4,), "int32", scope="local")
         other = T.alloc_buffer((1,), "int32", scope="local")
         other_1 = T.alloc_buffer((1,), "int32", scope="local")
         other_2 = T.alloc_buffer((1,), "int32", scope="local")
+        other_3 = T.alloc_buffer((1,), "int32", scope="local")
+        other_4 = T.alloc_buffer((1,), "int32", scope="local")
         n_chunks = T.alloc_buffer((1,), "int32", scope="local")
-        o_axis0: T.let = tid // 4 % 8
+        o_axis0: T.let = tid % 4 * 32 + tid // 4 % 8
         o_axis0_1: T.let = tid // 4 % 8 + tid // 32 * 32
         o_axis0_2: T.let = tid % 4
         x: T.let = pid_0 * 4
         x_4: T.let = pid_2 * R
         x_5: T.let = T.Cast("int64", x_4)
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             b_chosen[r] = T.if_then_else(x + (o_axis0 + r * 8) // 32 < L, p_indices[(x_5 + T.Cast("int64", x + (o_axis0 + r * 8) // 32) + T.Cast("int64", pid_1)) * 32 + T.Cast("int64", (o_axis0 + r * 8) % 32)], -1)
         for r in T.unroll(4):
             b_chosen_1[r] = T.if_then_else(x + (o_axis0_1 + r * 8) // 32 < L, p_indices[(x_5 + T.Cast("int64", x + (o_axis0_1 + r * 8) // 32) + T.Cast("int64", pid_1)) * 32 + T.Cast("int64", (o_axis0_1 + r * 8) % 32)], -1)
@@ -160,10 +171,12 @@ class Module:
                 x_28[r] = T.Select((b_chosen_1[r // 8] == b_other[r % 8]) & (i_pair + (o_axis0_2 + r % 8 * 4) < o_axis0_1 + r // 8 * 8), 1, b_twins_1[r])
             for r in T.unroll(32):
                 b_twins_1[r] = x_28[r]
-        for r in T.unroll(4):
-            b_twins_2[r] = -2147483648
+        for r in T.unroll(8):
+            b_twins_2_halves[r] = -2147483648
         for r in T.unroll(32):
-            b_twins_2[r // 8] = T.max(b_twins_2[r // 8], b_twins_1[r])
+            b_twins_2_halves[r // 4 % 2 * 4 + r // 8] = T.max(b_twins_2_halves[r // 4 % 2 * 4 + r // 8], b_twins_1[r])
+        for r in T.unroll(4):
+            b_twins_2[r] = T.max(b_twins_2_halves[r], b_twins_2_halves[r + 4])
         for r in T.unroll(4):
             b_twins_2[r] = T.max(b_twins_2[r], T.cuda.func_call("shuffle_xor", b_twins_2[r], 1, source_code=SHUFFLE_XOR, return_type="int32"))
         for r in T.unroll(4):
@@ -175,7 +188,7 @@ class Module:
             for r in T.unroll(4):
                 s_x_31[o_axis0_1 + r * 8] = x_31[r]
         T.cuda.cta_sync()
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             x_31_1[r] = s_x_31[o_axis0 + r * 8]
         for r in T.unroll(4):
             b_first[r] = T.Select(x_31[r], 1, 0)
@@ -184,49 +197,51 @@ class Module:
             for r in T.unroll(4):
                 s_b_first[o_axis0_1 + r * 8] = b_first[r]
         T.cuda.cta_sync()
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             b_first_1[r] = s_b_first[o_axis0 + r * 8]
         x_33: T.let = pid_2 + pid_1
         x_34: T.let = T.Cast("int64", x_33)
         x_35: T.let = x_34 * T.Cast("int64", n_tiles)
         x_36: T.let = x_35 + T.Cast("int64", pid_0)
         x_37: T.let = x_36 * 128
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             b_first_cumsum[r] = b_first_1[r]
             b_first_cumsum_total[r] = b_first_cumsum[r]
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             other[0] = T.cuda.func_call("shuffle_xor", b_first_cumsum_total[r], 4, source_code=SHUFFLE_XOR, return_type="int32")
             if lane & 4 != 0:
                 b_first_cumsum[r] = b_first_cumsum[r] + other[0]
             b_first_cumsum_total[r] = b_first_cumsum_total[r] + other[0]
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             other_1[0] = T.cuda.func_call("shuffle_xor", b_first_cumsum_total[r], 8, source_code=SHUFFLE_XOR, return_type="int32")
             if lane & 8 != 0:
                 b_first_cumsum[r] = b_first_cumsum[r] + other_1[0]
             b_first_cumsum_total[r] = b_first_cumsum_total[r] + other_1[0]
-        for r in T.unroll(16):
+        for r in T.unroll(4):
             other_2[0] = T.cuda.func_call("shuffle_xor", b_first_cumsum_total[r], 16, source_code=SHUFFLE_XOR, return_type="int32")
             if lane & 16 != 0:
                 b_first_cumsum[r] = b_first_cumsum[r] + other_2[0]
             b_first_cumsum_total[r] = b_first_cumsum_total[r] + other_2[0]
-        for r in T.unroll(8):
+        for r in T.unroll(2):
             b_first_cumsum[r * 2 + 1] = b_first_cumsum[r * 2 + 1] + b_first_cumsum_total[r * 2]
             b_first_cumsum_total[r * 2] = b_first_cumsum_total[r * 2] + b_first_cumsum_total[r * 2 + 1]
             b_first_cumsum_total[r * 2 + 1] = b_first_cumsum_total[r * 2]
-        for r in T.unroll(8):
+        for r in T.unroll(2):
             b_first_cumsum[r // 2 * 4 + r % 2 + 2] = b_first_cumsum[r // 2 * 4 + r % 2 + 2] + b_first_cumsum_total[r // 2 * 4 + r % 2]
             b_first_cumsum_total[r // 2 * 4 + r % 2] = b_first_cumsum_total[r // 2 * 4 + r % 2] + b_first_cumsum_total[r // 2 * 4 + r % 2 + 2]
             b_first_cumsum_total[r // 2 * 4 + r % 2 + 2] = b_first_cumsum_total[r // 2 * 4 + r % 2]
-        for r in T.unroll(8):
-            b_first_cumsum[r // 4 * 8 + r % 4 + 4] = b_first_cumsum[r // 4 * 8 + r % 4 + 4] + b_first_cumsum_total[r // 4 * 8 + r % 4]
-            b_first_cumsum_total[r // 4 * 8 + r % 4] = b_first_cumsum_total[r // 4 * 8 + r % 4] + b_first_cumsum_total[r // 4 * 8 + r % 4 + 4]
-            b_first_cumsum_total[r // 4 * 8 + r % 4 + 4] = b_first_cumsum_total[r // 4 * 8 + r % 4]
-        for r in T.unroll(8):
-            b_first_cumsum[r // 8 * 16 + r % 8 + 8] = b_first_cumsum[r // 8 * 16 + r % 8 + 8] + b_first_cumsum_total[r // 8 * 16 + r % 8]
-            b_first_cumsum_total[r // 8 * 16 + r % 8] = b_first_cumsum_total[r // 8 * 16 + r % 8] + b_first_cumsum_total[r // 8 * 16 + r % 8 + 8]
-            b_first_cumsum_total[r // 8 * 16 + r % 8 + 8] = b_first_cumsum_total[r // 8 * 16 + r % 8]
-        if tid & 99 == 0:
-            for r in T.unroll(16):
+        for r in T.unroll(4):
+            other_3[0] = T.cuda.func_call("shuffle_xor", b_first_cumsum_total[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
+            if lane & 1 != 0:
+                b_first_cumsum[r] = b_first_cumsum[r] + other_3[0]
+            b_first_cumsum_total[r] = b_first_cumsum_total[r] + other_3[0]
+        for r in T.unroll(4):
+            other_4[0] = T.cuda.func_call("shuffle_xor", b_first_cumsum_total[r], 2, source_code=SHUFFLE_XOR, return_type="int32")
+            if lane & 2 != 0:
+                b_first_cumsum[r] = b_first_cumsum[r] + other_4[0]
+            b_first_cumsum_total[r] = b_first_cumsum_total[r] + other_4[0]
+        if tid & 96 == 0:
+            for r in T.unroll(4):
                 if x_31_1[r]:
                     p_union_chunks[x_37 + T.Cast("int64", b_first_cumsum[r] - 1)] = b_chosen[r]
         n_chunks[0] = 0
@@ -287,7 +302,7 @@ class Module:
         pid_2 = T.launch_thread("blockIdx.z", grid_2)
         tid = T.launch_thread("threadIdx.x", 128)
         lane: T.let = tid % 32
-        shared = T.alloc_buffer((69632,), "uint8", scope="shared.dyn", align=128)
+        shared = T.alloc_buffer((69632,), "uint8", scope="shared.dyn", align=1024)
         s_b_q = T.decl_buffer((8704,), "bfloat16", data=shared.data, byte_offset=0, scope="shared.dyn")  # [64, 128]
         s_k = T.decl_buffer((17408,), "bfloat16", data=shared.data, byte_offset=0, scope="shared.dyn")  # [128, 128]
         s_v = T.decl_buffer((17408,), "bfloat16", data=shared.data, byte_offset=34816, scope="shared.dyn")  # [128, 128]
@@ -302,9 +317,11 @@ class Module:
         b_s = T.alloc_buffer((32,), "float32", scope="local")  # fp32[64, 64]
         b_k_t_part = T.alloc_buffer((8,), "bfloat16", scope="local")
         b_m = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
+        b_m_halves = T.alloc_buffer((4,), "float32", scope="local")
         x_63 = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
         b_p = T.alloc_buffer((32,), "float32", scope="local")  # fp32[64, 64]
         b_l = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
+        b_l_halves = T.alloc_buffer((4,), "float32", scope="local")
         x_67 = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
         b_p_2 = T.alloc_buffer((32,), "bfloat16", scope="local")  # bf16[64, 64]
         b_v_part = T.alloc_buffer((8,), "bfloat16", scope="local")
@@ -416,10 +433,12 @@ class Module:
                         T.cuda.func_call("load_matrix", T.address_of(b_k_t_part[0]), T.address_of(s_k[(b_k_row + (n * 16 + (lane % 8 + lane // 16 * 8))) * 136 + (k * 16 + lane // 8 % 2 * 8)]), source_code=LOAD_MATRIX)
                         T.cuda.func_call("mma_bf16", T.address_of(b_s[n * 2 * 4]), T.address_of(b_q_1[k * 8]), T.address_of(b_k_t_part[0]), source_code=MMA_BF16)
                         T.cuda.func_call("mma_bf16", T.address_of(b_s[(n * 2 + 1) * 4]), T.address_of(b_q_1[k * 8]), T.address_of(b_k_t_part[4]), source_code=MMA_BF16)
-                for r in T.unroll(2):
-                    b_m[r] = T.float32("-inf")
+                for r in T.unroll(4):
+                    b_m_halves[r] = T.float32("-inf")
                 for r in T.unroll(32):
-                    b_m[r // 2 % 2] = T.max(b_m[r // 2 % 2], b_s[r])
+                    b_m_halves[r // 2 % 2 + r // 16 * 2] = T.max(b_m_halves[r // 2 % 2 + r // 16 * 2], b_s[r])
+                for r in T.unroll(2):
+                    b_m[r] = T.max(b_m_halves[r], b_m_halves[r + 2])
                 for r in T.unroll(2):
                     b_m[r] = T.max(b_m[r], T.cuda.func_call("shuffle_xor", b_m[r], 1, source_code=SHUFFLE_XOR, return_type="float32"))
                 for r in T.unroll(2):
@@ -428,16 +447,18 @@ class Module:
                     x_63[r] = b_m[r] * 0.14426950408889636
                 for r in T.unroll(32):
                     b_p[r] = T.cuda.func_call("exp2_approx", b_s[r] * 0.14426950408889636 - x_63[r // 2 % 2], source_code=EXP2_APPROX, return_type="float32")
-                for r in T.unroll(2):
-                    b_l[r] = T.float32(0.0)
+                for r in T.unroll(4):
+                    b_l_halves[r] = T.float32(0.0)
                 for r in T.unroll(32):
-                    b_l[r // 2 % 2] = b_l[r // 2 % 2] + b_p[r]
+                    b_l_halves[r // 2 % 2 + r // 16 * 2] = b_l_halves[r // 2 % 2 + r // 16 * 2] + b_p[r]
+                for r in T.unroll(2):
+                    b_l[r] = b_l_halves[r] + b_l_halves[r + 2]
                 for r in T.unroll(2):
                     b_l[r] = b_l[r] + T.cuda.func_call("shuffle_xor", b_l[r], 1, source_code=SHUFFLE_XOR, return_type="float32")
                 for r in T.unroll(2):
                     b_l[r] = b_l[r] + T.cuda.func_call("shuffle_xor", b_l[r], 2, source_code=SHUFFLE_XOR, return_type="float32")
                 for r in T.unroll(2):
-                    x_67[r] = 1.0 / b_l[r] * b_w[0]
+                    x_67[r] = T.cuda.func_call("reciprocal", b_l[r], source_code=RECIPROCAL, return_type="float32") * b_w[0]
                 for r in T.unroll(16):
                     T.cuda.func_call("pack_bf16", T.address_of(b_p_2[r * 2]), b_p[r * 2] * x_67[r * 2 // 2 % 2], b_p[r * 2 + 1] * x_67[(r * 2 + 1) // 2 % 2], source_code=PACK_BF16)
                 # b_dot [64, 128] = b_p_2 [64, 64] @ b_v [64, 128] + acc

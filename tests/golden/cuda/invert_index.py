@@ -221,7 +221,7 @@ class Module:
         pid_2 = T.launch_thread("blockIdx.z", grid_2)
         tid = T.launch_thread("threadIdx.x", 128)
         lane: T.let = tid % 32
-        shared = T.alloc_buffer((128,), "uint8", scope="shared.dyn", align=128)
+        shared = T.alloc_buffer((128,), "uint8", scope="shared.dyn", align=1024)
         s_b_total_sum = T.decl_buffer((20,), "int32", data=shared.data, byte_offset=0, scope="shared.dyn")  # [4, 1]
         n_pairs_1 = T.alloc_buffer((1,), "int32", scope="local")
         b_total = T.alloc_buffer((2,), "int32", scope="local")  # i32[256]
@@ -353,6 +353,7 @@ class Module:
         b_done = T.alloc_buffer((1,), "int32", scope="local")  # i32[32]
         b_start = T.alloc_buffer((1,), "int32", scope="local")  # i32[32]
         b_twins = T.alloc_buffer((1,), "int32", scope="local")  # i32[32]
+        b_twins_halves = T.alloc_buffer((2,), "int32", scope="local")
         o_axis0: T.let = tid % 32
         o_axis0_1: T.let = tid // 4
         o_axis0_2: T.let = tid % 4
@@ -387,9 +388,11 @@ class Module:
             x_27_1[0] = b_chosen_1[0] >= 0
             b_done[0] = T.if_then_else(x_27_1[0], p_counts[x_5 + T.Cast("int64", b_chosen_1[0])], 0)
             b_start[0] = T.if_then_else(x_27_1[0], p_offsets[x_10 + T.Cast("int64", b_chosen_1[0])], 0)
-            b_twins[0] = 0
+            for r in T.unroll(2):
+                b_twins_halves[r] = 0
             for r in T.unroll(8):
-                b_twins[0] = b_twins[0] + T.Select((b_chosen_1[0] == b_chosen_2[r]) & (o_axis0_2 + r * 4 < o_axis0_1), 1, 0)
+                b_twins_halves[r // 4] = b_twins_halves[r // 4] + T.Select((b_chosen_1[0] == b_chosen_2[r]) & (o_axis0_2 + r * 4 < o_axis0_1), 1, 0)
+            b_twins[0] = b_twins_halves[0] + b_twins_halves[1]
             b_twins[0] = b_twins[0] + T.cuda.func_call("shuffle_xor", b_twins[0], 1, source_code=SHUFFLE_XOR, return_type="int32")
             b_twins[0] = b_twins[0] + T.cuda.func_call("shuffle_xor", b_twins[0], 2, source_code=SHUFFLE_XOR, return_type="int32")
             if tid & 3 == 0:

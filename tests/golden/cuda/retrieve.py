@@ -81,7 +81,7 @@ class Module:
         pid_2 = T.launch_thread("blockIdx.z", grid_2)
         tid = T.launch_thread("threadIdx.x", 128)
         lane: T.let = tid % 32
-        shared = T.alloc_buffer((8704,), "uint8", scope="shared.dyn", align=128)
+        shared = T.alloc_buffer((8704,), "uint8", scope="shared.dyn", align=1024)
         s_b_q = T.decl_buffer((4352,), "bfloat16", data=shared.data, byte_offset=0, scope="shared.dyn")  # [32, 128]
         s_lmk = T.decl_buffer((4352,), "bfloat16", data=shared.data, byte_offset=0, scope="shared.dyn")  # [32, 128]
         s_b_key = T.decl_buffer((1088,), "int64", data=shared.data, byte_offset=0, scope="shared.dyn")  # [32, 32]
@@ -483,6 +483,7 @@ class Module:
         b_q = T.alloc_buffer((128,), "bfloat16", scope="local")  # bf16[128]
         b_q_1 = T.alloc_buffer((128,), "float32", scope="local")  # fp32[128]
         x_23_sum = T.alloc_buffer((1,), "float32", scope="local")  # fp32[32]
+        x_23_sum_halves = T.alloc_buffer((2,), "float32", scope="local")
         x_24 = T.alloc_buffer((1,), "float32", scope="local")  # fp32[32]
         b_score_2 = T.alloc_buffer((1,), "float32", scope="local")  # fp32[32]
         b_x = T.alloc_buffer((1,), "float32", scope="local")  # fp32[32]
@@ -507,9 +508,11 @@ class Module:
             b_q[r] = p_q[x_21 + T.Cast("int64", r)]
         for r in T.unroll(128):
             b_q_1[r] = T.Cast("float32", b_q[r])
-        x_23_sum[0] = T.float32(0.0)
+        for r in T.unroll(2):
+            x_23_sum_halves[r] = T.float32(0.0)
         for r in T.unroll(128):
-            x_23_sum[0] = x_23_sum[0] + T.Cast("float32", b_lmk[r]) * b_q_1[r]
+            x_23_sum_halves[r // 64] = x_23_sum_halves[r // 64] + T.Cast("float32", b_lmk[r]) * b_q_1[r]
+        x_23_sum[0] = x_23_sum_halves[0] + x_23_sum_halves[1]
         x_24[0] = b_score_1[0] + x_23_sum[0]
         b_score_1[0] = x_24[0]
         b_score_2[0] = T.Select(x_7[0], b_score_1[0] * 0.1, T.float32("-inf"))

@@ -114,7 +114,7 @@ class Module:
         pid_2 = T.launch_thread("blockIdx.z", grid_2)
         tid = T.launch_thread("threadIdx.x", 128)
         lane: T.let = tid % 32
-        shared = T.alloc_buffer((29696,), "uint8", scope="shared.dyn", align=128)
+        shared = T.alloc_buffer((29696,), "uint8", scope="shared.dyn", align=1024)
         s_b_q = T.decl_buffer((8704,), "bfloat16", data=shared.data, byte_offset=0, scope="shared.dyn")  # [64, 128]
         s_first = T.decl_buffer((10,), "int32", data=shared.data, byte_offset=0, scope="shared.dyn")  # [2, 1]
         s_last = T.decl_buffer((10,), "int32", data=shared.data, byte_offset=0, scope="shared.dyn")  # [2, 1]
@@ -154,18 +154,25 @@ class Module:
         x_52 = T.alloc_buffer((32,), "float32", scope="local")  # fp32[64, 64]
         x_54 = T.alloc_buffer((32,), "float32", scope="local")  # fp32[64, 64]
         b_largest = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
+        b_largest_halves = T.alloc_buffer((4,), "float32", scope="local")
         x_55 = T.alloc_buffer((32,), "bool", scope="local")  # bool[64, 64]
         x_56_sum = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
+        x_56_sum_halves = T.alloc_buffer((4,), "int32", scope="local")
         b_least = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
+        b_least_halves = T.alloc_buffer((4,), "float32", scope="local")
         x_58 = T.alloc_buffer((32,), "bool", scope="local")  # bool[64, 64]
         x_59_sum = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
+        x_59_sum_halves = T.alloc_buffer((4,), "int32", scope="local")
         b_least_1 = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
+        b_least_1_halves = T.alloc_buffer((4,), "float32", scope="local")
         x_65 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_68 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_69 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_77 = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
         x_80_sum = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
+        x_80_sum_halves = T.alloc_buffer((4,), "int32", scope="local")
         x_82_sum = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
+        x_82_sum_halves = T.alloc_buffer((4,), "int32", scope="local")
         x_85 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_88_max = T.alloc_buffer((1,), "int32", scope="local")
         b_low = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
@@ -176,7 +183,9 @@ class Module:
         x_114 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_118 = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
         x_121_sum = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
+        x_121_sum_halves = T.alloc_buffer((4,), "int32", scope="local")
         x_123_sum = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
+        x_123_sum_halves = T.alloc_buffer((4,), "int32", scope="local")
         x_124 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_125 = T.alloc_buffer((2,), "bool", scope="local")  # bool[64]
         x_129 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
@@ -220,6 +229,7 @@ class Module:
         b_rank_2 = T.alloc_buffer((32,), "float32", scope="local")  # fp32[64, 64]
         x_246 = T.alloc_buffer((32,), "int32", scope="local")  # i32[64, 64]
         x_258_sum = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
+        x_258_sum_halves = T.alloc_buffer((4,), "int32", scope="local")
         x_259 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_260 = T.alloc_buffer((2,), "bool", scope="local")  # bool[64]
         x_265 = T.alloc_buffer((2,), "int64", scope="local")  # i64[64]
@@ -252,6 +262,7 @@ class Module:
         x_341 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_349 = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
         x_352_sum = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
+        x_352_sum_halves = T.alloc_buffer((4,), "int32", scope="local")
         x_354 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_357_max = T.alloc_buffer((1,), "int32", scope="local")
         b_low_4 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
@@ -261,6 +272,7 @@ class Module:
         x_362 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_366 = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
         x_369_sum = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
+        x_369_sum_halves = T.alloc_buffer((4,), "int32", scope="local")
         x_370 = T.alloc_buffer((2,), "bool", scope="local")  # bool[64]
         x_374 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_377 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
@@ -269,6 +281,7 @@ class Module:
         x_388 = T.alloc_buffer((32,), "bool", scope="local")  # bool[64, 64]
         x_389 = T.alloc_buffer((32,), "bool", scope="local")  # bool[64, 64]
         x_390_sum = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
+        x_390_sum_halves = T.alloc_buffer((4,), "int32", scope="local")
         x_391 = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
         x_392_cumsum = T.alloc_buffer((32,), "int32", scope="local")  # i32[64, 64]
         x_392_cumsum_total = T.alloc_buffer((32,), "int32", scope="local")
@@ -282,14 +295,17 @@ class Module:
         other_3 = T.alloc_buffer((1,), "int32", scope="local")
         x_398 = T.alloc_buffer((32,), "int32", scope="local")  # i32[64, 64]
         x_397_sum = T.alloc_buffer((2,), "int32", scope="local")  # i32[64]
+        x_397_sum_halves = T.alloc_buffer((4,), "int32", scope="local")
         x_397_sum_1 = T.alloc_buffer((16,), "int32", scope="local")  # i32[64]
         n_least = T.alloc_buffer((1,), "int32", scope="local")
         n_least_1 = T.alloc_buffer((1,), "int32", scope="local")
         b_x = T.alloc_buffer((32,), "float32", scope="local")  # fp32[64, 64]
         b_x_max = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
+        b_x_max_halves = T.alloc_buffer((4,), "float32", scope="local")
         b_max_1 = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
         b_e = T.alloc_buffer((32,), "float32", scope="local")  # fp32[64, 64]
         b_e_sum = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
+        b_e_sum_halves = T.alloc_buffer((4,), "float32", scope="local")
         x_446 = T.alloc_buffer((2,), "float32", scope="local")  # fp32[64]
         n_least_2 = T.alloc_buffer((1,), "int32", scope="local")
         o_axis0: T.let = tid // 4 % 8 + tid // 32 * 16
@@ -397,46 +413,56 @@ class Module:
                 b_first[r] = x_52[r]
             for r in T.unroll(32):
                 b_second[r] = x_54[r]
-        for r in T.unroll(2):
-            b_largest[r] = T.float32("-inf")
+        for r in T.unroll(4):
+            b_largest_halves[r] = T.float32("-inf")
         for r in T.unroll(32):
-            b_largest[r // 2 % 2] = T.max(b_largest[r // 2 % 2], b_first[r])
+            b_largest_halves[r // 2 % 2 + r // 16 * 2] = T.max(b_largest_halves[r // 2 % 2 + r // 16 * 2], b_first[r])
+        for r in T.unroll(2):
+            b_largest[r] = T.max(b_largest_halves[r], b_largest_halves[r + 2])
         for r in T.unroll(2):
             b_largest[r] = T.max(b_largest[r], T.cuda.func_call("shuffle_xor", b_largest[r], 1, source_code=SHUFFLE_XOR, return_type="float32"))
         for r in T.unroll(2):
             b_largest[r] = T.max(b_largest[r], T.cuda.func_call("shuffle_xor", b_largest[r], 2, source_code=SHUFFLE_XOR, return_type="float32"))
         for r in T.unroll(32):
             x_55[r] = b_first[r] > T.float32("-inf")
-        for r in T.unroll(2):
-            x_56_sum[r] = 0
+        for r in T.unroll(4):
+            x_56_sum_halves[r] = 0
         for r in T.unroll(32):
-            x_56_sum[r // 2 % 2] = x_56_sum[r // 2 % 2] + T.Cast("int32", x_55[r])
+            x_56_sum_halves[r // 2 % 2 + r // 16 * 2] = x_56_sum_halves[r // 2 % 2 + r // 16 * 2] + T.Cast("int32", x_55[r])
+        for r in T.unroll(2):
+            x_56_sum[r] = x_56_sum_halves[r] + x_56_sum_halves[r + 2]
         for r in T.unroll(2):
             x_56_sum[r] = x_56_sum[r] + T.cuda.func_call("shuffle_xor", x_56_sum[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
         for r in T.unroll(2):
             x_56_sum[r] = x_56_sum[r] + T.cuda.func_call("shuffle_xor", x_56_sum[r], 2, source_code=SHUFFLE_XOR, return_type="int32")
-        for r in T.unroll(2):
-            b_least[r] = T.float32("inf")
+        for r in T.unroll(4):
+            b_least_halves[r] = T.float32("inf")
         for r in T.unroll(32):
-            b_least[r // 2 % 2] = T.min(b_least[r // 2 % 2], T.Select(x_55[r], b_first[r], T.float32("inf")))
+            b_least_halves[r // 2 % 2 + r // 16 * 2] = T.min(b_least_halves[r // 2 % 2 + r // 16 * 2], T.Select(x_55[r], b_first[r], T.float32("inf")))
+        for r in T.unroll(2):
+            b_least[r] = T.min(b_least_halves[r], b_least_halves[r + 2])
         for r in T.unroll(2):
             b_least[r] = T.min(b_least[r], T.cuda.func_call("shuffle_xor", b_least[r], 1, source_code=SHUFFLE_XOR, return_type="float32"))
         for r in T.unroll(2):
             b_least[r] = T.min(b_least[r], T.cuda.func_call("shuffle_xor", b_least[r], 2, source_code=SHUFFLE_XOR, return_type="float32"))
         for r in T.unroll(32):
             x_58[r] = b_second[r] > T.float32("-inf")
-        for r in T.unroll(2):
-            x_59_sum[r] = 0
+        for r in T.unroll(4):
+            x_59_sum_halves[r] = 0
         for r in T.unroll(32):
-            x_59_sum[r // 2 % 2] = x_59_sum[r // 2 % 2] + T.Cast("int32", x_58[r])
+            x_59_sum_halves[r // 2 % 2 + r // 16 * 2] = x_59_sum_halves[r // 2 % 2 + r // 16 * 2] + T.Cast("int32", x_58[r])
+        for r in T.unroll(2):
+            x_59_sum[r] = x_59_sum_halves[r] + x_59_sum_halves[r + 2]
         for r in T.unroll(2):
             x_59_sum[r] = x_59_sum[r] + T.cuda.func_call("shuffle_xor", x_59_sum[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
         for r in T.unroll(2):
             x_59_sum[r] = x_59_sum[r] + T.cuda.func_call("shuffle_xor", x_59_sum[r], 2, source_code=SHUFFLE_XOR, return_type="int32")
-        for r in T.unroll(2):
-            b_least_1[r] = T.float32("inf")
+        for r in T.unroll(4):
+            b_least_1_halves[r] = T.float32("inf")
         for r in T.unroll(32):
-            b_least_1[r // 2 % 2] = T.min(b_least_1[r // 2 % 2], T.Select(x_58[r], b_second[r], T.float32("inf")))
+            b_least_1_halves[r // 2 % 2 + r // 16 * 2] = T.min(b_least_1_halves[r // 2 % 2 + r // 16 * 2], T.Select(x_58[r], b_second[r], T.float32("inf")))
+        for r in T.unroll(2):
+            b_least_1[r] = T.min(b_least_1_halves[r], b_least_1_halves[r + 2])
         for r in T.unroll(2):
             b_least_1[r] = T.min(b_least_1[r], T.cuda.func_call("shuffle_xor", b_least_1[r], 1, source_code=SHUFFLE_XOR, return_type="float32"))
         for r in T.unroll(2):
@@ -449,18 +475,22 @@ class Module:
             x_69[r] = T.reinterpret("int32", b_largest[r])
         for r in T.unroll(2):
             x_77[r] = T.reinterpret("float32", x_68[r] ^ x_68[r] >> 31 & 2147483647)
-        for r in T.unroll(2):
-            x_80_sum[r] = 0
+        for r in T.unroll(4):
+            x_80_sum_halves[r] = 0
         for r in T.unroll(32):
-            x_80_sum[r // 2 % 2] = x_80_sum[r // 2 % 2] + T.Cast("int32", b_first[r] >= x_77[r // 2 % 2])
+            x_80_sum_halves[r // 2 % 2 + r // 16 * 2] = x_80_sum_halves[r // 2 % 2 + r // 16 * 2] + T.Cast("int32", b_first[r] >= x_77[r // 2 % 2])
+        for r in T.unroll(2):
+            x_80_sum[r] = x_80_sum_halves[r] + x_80_sum_halves[r + 2]
         for r in T.unroll(2):
             x_80_sum[r] = x_80_sum[r] + T.cuda.func_call("shuffle_xor", x_80_sum[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
         for r in T.unroll(2):
             x_80_sum[r] = x_80_sum[r] + T.cuda.func_call("shuffle_xor", x_80_sum[r], 2, source_code=SHUFFLE_XOR, return_type="int32")
-        for r in T.unroll(2):
-            x_82_sum[r] = 0
+        for r in T.unroll(4):
+            x_82_sum_halves[r] = 0
         for r in T.unroll(32):
-            x_82_sum[r // 2 % 2] = x_82_sum[r // 2 % 2] + T.Cast("int32", b_second[r] >= x_77[r // 2 % 2])
+            x_82_sum_halves[r // 2 % 2 + r // 16 * 2] = x_82_sum_halves[r // 2 % 2 + r // 16 * 2] + T.Cast("int32", b_second[r] >= x_77[r // 2 % 2])
+        for r in T.unroll(2):
+            x_82_sum[r] = x_82_sum_halves[r] + x_82_sum_halves[r + 2]
         for r in T.unroll(2):
             x_82_sum[r] = x_82_sum[r] + T.cuda.func_call("shuffle_xor", x_82_sum[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
         for r in T.unroll(2):
@@ -497,18 +527,22 @@ class Module:
                 x_114[r] = T.Select(x_113, T.min(T.max(x_105[r] ^ x_105[r] >> 31 & 2147483647, b_low[r]), b_high[r] - 1), (b_low[r] & b_high[r]) + ((b_low[r] ^ b_high[r]) >> 1))
             for r in T.unroll(2):
                 x_118[r] = T.reinterpret("float32", x_114[r] ^ x_114[r] >> 31 & 2147483647)
-            for r in T.unroll(2):
-                x_121_sum[r] = 0
+            for r in T.unroll(4):
+                x_121_sum_halves[r] = 0
             for r in T.unroll(32):
-                x_121_sum[r // 2 % 2] = x_121_sum[r // 2 % 2] + T.Cast("int32", b_first[r] >= x_118[r // 2 % 2])
+                x_121_sum_halves[r // 2 % 2 + r // 16 * 2] = x_121_sum_halves[r // 2 % 2 + r // 16 * 2] + T.Cast("int32", b_first[r] >= x_118[r // 2 % 2])
+            for r in T.unroll(2):
+                x_121_sum[r] = x_121_sum_halves[r] + x_121_sum_halves[r + 2]
             for r in T.unroll(2):
                 x_121_sum[r] = x_121_sum[r] + T.cuda.func_call("shuffle_xor", x_121_sum[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
             for r in T.unroll(2):
                 x_121_sum[r] = x_121_sum[r] + T.cuda.func_call("shuffle_xor", x_121_sum[r], 2, source_code=SHUFFLE_XOR, return_type="int32")
-            for r in T.unroll(2):
-                x_123_sum[r] = 0
+            for r in T.unroll(4):
+                x_123_sum_halves[r] = 0
             for r in T.unroll(32):
-                x_123_sum[r // 2 % 2] = x_123_sum[r // 2 % 2] + T.Cast("int32", b_second[r] >= x_118[r // 2 % 2])
+                x_123_sum_halves[r // 2 % 2 + r // 16 * 2] = x_123_sum_halves[r // 2 % 2 + r // 16 * 2] + T.Cast("int32", b_second[r] >= x_118[r // 2 % 2])
+            for r in T.unroll(2):
+                x_123_sum[r] = x_123_sum_halves[r] + x_123_sum_halves[r + 2]
             for r in T.unroll(2):
                 x_123_sum[r] = x_123_sum[r] + T.cuda.func_call("shuffle_xor", x_123_sum[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
             for r in T.unroll(2):
@@ -698,10 +732,12 @@ class Module:
                         b_rank_2[r] = T.Select((x_222 - (o_axis0_6 + ((r % 2 + r // 4 * 2) % 2 + (r % 2 + r // 4 * 2) // 2 * 8)) >= b_lo[r // 2 % 2]) & (x_222 - (o_axis0_6 + ((r % 2 + r // 4 * 2) % 2 + (r % 2 + r // 4 * 2) // 2 * 8)) < b_hi[r // 2 % 2]), b_score_5[r] * 0.1, T.float32("-inf"))
                     for r in T.unroll(32):
                         x_246[r] = T.reinterpret("int32", T.Select(b_rank_2[r] == 0.0, T.float32(0.0), b_rank_2[r]))
-                    for r in T.unroll(2):
-                        x_258_sum[r] = 0
+                    for r in T.unroll(4):
+                        x_258_sum_halves[r] = 0
                     for r in T.unroll(32):
-                        x_258_sum[r // 2 % 2] = x_258_sum[r // 2 % 2] + T.Cast("int32", T.Select(b_rank_2[r] > T.float32("-inf"), T.Cast("int64", x_246[r] ^ x_246[r] >> 31 & 2147483647) << 32 | T.Cast("int64", x_222 - (o_axis0_6 + ((r % 2 + r // 4 * 2) % 2 + (r % 2 + r // 4 * 2) // 2 * 8))), T.int64(-9223372036854775807)) >= x_218[r // 2 % 2])
+                        x_258_sum_halves[r // 2 % 2 + r // 16 * 2] = x_258_sum_halves[r // 2 % 2 + r // 16 * 2] + T.Cast("int32", T.Select(b_rank_2[r] > T.float32("-inf"), T.Cast("int64", x_246[r] ^ x_246[r] >> 31 & 2147483647) << 32 | T.Cast("int64", x_222 - (o_axis0_6 + ((r % 2 + r // 4 * 2) % 2 + (r % 2 + r // 4 * 2) // 2 * 8))), T.int64(-9223372036854775807)) >= x_218[r // 2 % 2])
+                    for r in T.unroll(2):
+                        x_258_sum[r] = x_258_sum_halves[r] + x_258_sum_halves[r + 2]
                     for r in T.unroll(2):
                         x_258_sum[r] = x_258_sum[r] + T.cuda.func_call("shuffle_xor", x_258_sum[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
                     for r in T.unroll(2):
@@ -831,10 +867,12 @@ class Module:
             x_341[r] = T.reinterpret("int32", b_largest[r])
         for r in T.unroll(2):
             x_349[r] = T.reinterpret("float32", b_low[r] ^ b_low[r] >> 31 & 2147483647)
-        for r in T.unroll(2):
-            x_352_sum[r] = 0
+        for r in T.unroll(4):
+            x_352_sum_halves[r] = 0
         for r in T.unroll(32):
-            x_352_sum[r // 16] = x_352_sum[r // 16] + T.Cast("int32", b_rank_4[r] >= x_349[r // 16])
+            x_352_sum_halves[r // 8 % 2 * 2 + r // 16] = x_352_sum_halves[r // 8 % 2 * 2 + r // 16] + T.Cast("int32", b_rank_4[r] >= x_349[r // 16])
+        for r in T.unroll(2):
+            x_352_sum[r] = x_352_sum_halves[r] + x_352_sum_halves[r + 2]
         for r in T.unroll(2):
             x_352_sum[r] = x_352_sum[r] + T.cuda.func_call("shuffle_xor", x_352_sum[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
         for r in T.unroll(2):
@@ -866,10 +904,12 @@ class Module:
                 x_362[r] = (b_low_4[r] & b_high_2[r]) + ((b_low_4[r] ^ b_high_2[r]) >> 1)
             for r in T.unroll(2):
                 x_366[r] = T.reinterpret("float32", x_362[r] ^ x_362[r] >> 31 & 2147483647)
-            for r in T.unroll(2):
-                x_369_sum[r] = 0
+            for r in T.unroll(4):
+                x_369_sum_halves[r] = 0
             for r in T.unroll(32):
-                x_369_sum[r // 16] = x_369_sum[r // 16] + T.Cast("int32", b_rank_4[r] >= x_366[r // 16])
+                x_369_sum_halves[r // 8 % 2 * 2 + r // 16] = x_369_sum_halves[r // 8 % 2 * 2 + r // 16] + T.Cast("int32", b_rank_4[r] >= x_366[r // 16])
+            for r in T.unroll(2):
+                x_369_sum[r] = x_369_sum_halves[r] + x_369_sum_halves[r + 2]
             for r in T.unroll(2):
                 x_369_sum[r] = x_369_sum[r] + T.cuda.func_call("shuffle_xor", x_369_sum[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
             for r in T.unroll(2):
@@ -908,10 +948,12 @@ class Module:
             x_388[r] = b_rank_4[r] > x_386[r // 16]
         for r in T.unroll(32):
             x_389[r] = b_rank_4[r] == x_386[r // 16]
-        for r in T.unroll(2):
-            x_390_sum[r] = 0
+        for r in T.unroll(4):
+            x_390_sum_halves[r] = 0
         for r in T.unroll(32):
-            x_390_sum[r // 16] = x_390_sum[r // 16] + T.Cast("int32", x_388[r])
+            x_390_sum_halves[r // 8 % 2 * 2 + r // 16] = x_390_sum_halves[r // 8 % 2 * 2 + r // 16] + T.Cast("int32", x_388[r])
+        for r in T.unroll(2):
+            x_390_sum[r] = x_390_sum_halves[r] + x_390_sum_halves[r + 2]
         for r in T.unroll(2):
             x_390_sum[r] = x_390_sum[r] + T.cuda.func_call("shuffle_xor", x_390_sum[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
         for r in T.unroll(2):
@@ -982,10 +1024,12 @@ class Module:
             x_397_cumsum_total[r // 8 * 16 + r % 8 + 8] = x_397_cumsum_total[r // 8 * 16 + r % 8]
         for r in T.unroll(32):
             x_398[r] = x_397_cumsum[r] - 1
-        for r in T.unroll(2):
-            x_397_sum[r] = 0
+        for r in T.unroll(4):
+            x_397_sum_halves[r] = 0
         for r in T.unroll(32):
-            x_397_sum[r // 16] = x_397_sum[r // 16] + x_397[r]
+            x_397_sum_halves[r // 8 % 2 * 2 + r // 16] = x_397_sum_halves[r // 8 % 2 * 2 + r // 16] + x_397[r]
+        for r in T.unroll(2):
+            x_397_sum[r] = x_397_sum_halves[r] + x_397_sum_halves[r + 2]
         for r in T.unroll(2):
             x_397_sum[r] = x_397_sum[r] + T.cuda.func_call("shuffle_xor", x_397_sum[r], 1, source_code=SHUFFLE_XOR, return_type="int32")
         for r in T.unroll(2):
@@ -1056,10 +1100,12 @@ class Module:
         x_440: T.let = pid_1
         for r in T.unroll(32):
             b_x[r] = T.Select(x_396[r], b_value[r], T.float32("-inf"))
-        for r in T.unroll(2):
-            b_x_max[r] = T.float32("-inf")
+        for r in T.unroll(4):
+            b_x_max_halves[r] = T.float32("-inf")
         for r in T.unroll(32):
-            b_x_max[r // 16] = T.max(b_x_max[r // 16], b_x[r])
+            b_x_max_halves[r // 8 % 2 * 2 + r // 16] = T.max(b_x_max_halves[r // 8 % 2 * 2 + r // 16], b_x[r])
+        for r in T.unroll(2):
+            b_x_max[r] = T.max(b_x_max_halves[r], b_x_max_halves[r + 2])
         for r in T.unroll(2):
             b_x_max[r] = T.max(b_x_max[r], T.cuda.func_call("shuffle_xor", b_x_max[r], 1, source_code=SHUFFLE_XOR, return_type="float32"))
         for r in T.unroll(2):
@@ -1068,10 +1114,12 @@ class Module:
             b_max_1[r] = T.max(T.max(b_x_max[r], T.float32(-1e+30)), T.float32(-1e+30))
         for r in T.unroll(32):
             b_e[r] = T.cuda.func_call("exp2_approx", (b_x[r] - b_max_1[r // 16]) * 1.4426950408889634, source_code=EXP2_APPROX, return_type="float32")
-        for r in T.unroll(2):
-            b_e_sum[r] = T.float32(0.0)
+        for r in T.unroll(4):
+            b_e_sum_halves[r] = T.float32(0.0)
         for r in T.unroll(32):
-            b_e_sum[r // 16] = b_e_sum[r // 16] + b_e[r]
+            b_e_sum_halves[r // 8 % 2 * 2 + r // 16] = b_e_sum_halves[r // 8 % 2 * 2 + r // 16] + b_e[r]
+        for r in T.unroll(2):
+            b_e_sum[r] = b_e_sum_halves[r] + b_e_sum_halves[r + 2]
         for r in T.unroll(2):
             b_e_sum[r] = b_e_sum[r] + T.cuda.func_call("shuffle_xor", b_e_sum[r], 1, source_code=SHUFFLE_XOR, return_type="float32")
         for r in T.unroll(2):
