@@ -29,7 +29,7 @@ from hsa_compiler.benchmarks.contest import (
 T = TypeVar("T")
 
 #: The interpreter is measured up to this many products of query and key elements.
-REFERENCE_LIMIT = 1 << 27
+REFERENCE_LIMIT = 1 << 28
 
 
 @dataclass(frozen=True)
