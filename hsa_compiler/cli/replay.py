@@ -83,6 +83,7 @@ def replay(
             curves = [run(recorded, name, seed, trials, before, blind) for seed in range(seeds)]
             found = {f"within {x:.0%}": _number(trials_to(curves, x)) for x in WITHIN}
             end = sorted(curve[-1] for curve in curves)[len(curves) // 2]
+            label += ", blind" * blind
             rows.append({"search": label, **found, f"best after {trials}": _number(round(end, 4))})
     if as_json:
         print_json(rows)

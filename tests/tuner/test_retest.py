@@ -128,6 +128,12 @@ def test_a_device_without_such_winners_is_refused(tmp_path: Path) -> None:
         run(store(tmp_path, made()), against="cpu_elsewhere")
     with pytest.raises(InputError, match="no tuned configs of any kernel for nowhere"):
         run(tmp_path, against="nowhere")
+    with pytest.raises(InputError, match=f"--against {host_cpu().slug} is this device"):
+        run(tmp_path, against=host_cpu().slug)
+    with pytest.raises(InputError, match="--against is empty"):
+        run(tmp_path, against=" ")
+    with pytest.raises(InputError, match="leave --storage out"):
+        run(tmp_path, against="nowhere", storage=str(tmp_path / "journal"))
 
 
 def test_a_winner_that_is_wrong_now_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
