@@ -189,6 +189,8 @@ def test_the_command_compares_samplers(
     assert f"{len(whole.times)} schedules" in shown
     assert "random, blind" in shown
     for wrong, reason in (
+        ([*words, "--save", ""], "--save is empty"),
+        ([*words, "--storage", str(other)], "leave that option out"),
         ([*words, "--samplers", ","], "names none: choose from tpe, random"),
         ([*words, "--samplers", "annealing"], "give one of"),
         (["replay", str(tmp_path / "none"), "--storage", str(other)], "not Optuna's journal"),
