@@ -37,7 +37,11 @@ def autotune(
         ),
     ] = None,
     effort: Annotated[
-        str, typer.Option(help="quick (under 5 minutes), standard (30 minutes) or max (4 hours).")
+        str,
+        typer.Option(
+            help="quick (under 5 minutes), standard (30 minutes), max (4 hours), or exhaustive: "
+            "every legal schedule, hours for a kernel."
+        ),
     ] = "quick",
     locality: Annotated[
         str | None,

@@ -49,7 +49,9 @@ def replay(
     storage: Annotated[
         str | None, typer.Option(help="Where studies are; by default this machine's journal.")
     ] = None,
-    save: Annotated[Path | None, typer.Option(help="Write the recorded space to a file.")] = None,
+    save: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write the recorded space to a file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Compare searches on a recorded space: trials until they are near the best known schedule."""
@@ -60,15 +62,18 @@ def replay(
     from hsa_compiler.tuner.recorded import replay as run
     from hsa_compiler.tuner.samplers import SAMPLERS
 
-    if storage is not None and not storage.strip():
-        raise InputError("--storage is empty: give a path or a URL, or leave the option out")
-    names = [name.strip() for name in samplers.split(",") if name.strip()]
+    for option, given in (("--storage", storage), ("--save", save)):
+        if given is not None and not given.strip():
+            raise InputError(f"{option} is empty: give a path, or leave the option out")
+    names = list(dict.fromkeys(name.strip() for name in samplers.split(",") if name.strip()))
     if not names:
         raise InputError(f"--samplers {samplers!r} names none: choose from {', '.join(SAMPLERS)}")
     for name in names:
         one_of("--samplers", name, tuple(SAMPLERS))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if Path(which).is_file():
+        if storage is not None:
+            raise InputError(f"{which} is a file, not in a --storage: leave that option out")
         recorded = RecordedSpace.read(Path(which))
     else:
         recorded = RecordedSpace.of(_study(which, storage))
@@ -76,13 +81,14 @@ def replay(
     if transfer and not seeding:
         raise InputError("--transfer: none of their schedules was measured in this space")
     if save is not None:
-        recorded.write(save)
+        recorded.write(Path(save))
     rows = []
     for name in names:
         for label, before in ((name, ()), *([(f"{name}, transferred", seeding)] * bool(seeding))):
             curves = [run(recorded, name, seed, trials, before, blind) for seed in range(seeds)]
             found = {f"within {x:.0%}": _number(trials_to(curves, x)) for x in WITHIN}
             end = sorted(curve[-1] for curve in curves)[len(curves) // 2]
+            label += ", blind" * blind
             rows.append({"search": label, **found, f"best after {trials}": _number(round(end, 4))})
     if as_json:
         print_json(rows)

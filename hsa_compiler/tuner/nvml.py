@@ -26,6 +26,8 @@ REASONS = {
     "sw_thermal": "nvmlClocksEventReasonSwThermalSlowdown",
     "sync_boost": "nvmlClocksEventReasonSyncBoost",
 }
+#: Names that the package `pynvml`, whose module hides the one of nvidia-ml-py, lacks before 12.
+NEEDED = ("nvmlDeviceGetCurrentClocksEventReasons", *REASONS.values())
 #: Reasons under which a time says little of a kernel.
 DISTURBING = frozenset(("hw_power_brake", "hw_slowdown", "hw_thermal", "sw_thermal"))
 #: Usual under load: it disturbs where the clock falls.
@@ -63,6 +65,12 @@ class Gpu:
             import pynvml
         except ImportError:
             say("no NVML: pip install nvidia-ml-py")
+            return None
+        if not all(hasattr(pynvml, name) for name in NEEDED):
+            say(
+                f"no NVML: {getattr(pynvml, '__file__', 'pynvml')} is not of nvidia-ml-py 12.535 "
+                "or newer: pip uninstall pynvml, then pip install --force-reinstall nvidia-ml-py"
+            )
             return None
         uuid = str(torch.cuda.get_device_properties(device).uuid)
         try:

@@ -40,13 +40,14 @@ from hsa_compiler.tuner.workload import Task
 SCHEMA_VERSION = 2
 #: A timing's fields in their order in a point.
 MEASURED = tuple(field.name for field in fields(Timing))
-#: What reading a file of something else raises.
+#: What reading something else, or what another version wrote, raises.
 _MALFORMED = (
     ValueError,
     TypeError,
-    KeyError,
+    LookupError,
     AttributeError,
     OverflowError,
+    RecursionError,
     IllegalSchedule,
     InputError,
 )
@@ -74,24 +75,23 @@ class RecordedSpace:
         told = study.user_attrs.get("plan")
         if told is None:
             raise InputError(f"study {study.study_name!r} does not say what it tuned: tune anew")
-        facts = dict(told)
+        times: dict[Schedule, tuple[Timing, float]] = {}
+        failures: dict[Schedule, str] = {}
         try:
+            facts = dict(told)
             starts = tuple(Schedule.from_json(knobs) for knobs in facts.pop("starts"))
-            problem = _problem(facts)
-        except (KeyError, TypeError, IllegalSchedule) as reason:
+            axes = SearchSpace.of(_problem(facts), facts["backend"], starts[0], None)
+            for trial in study.get_trials(deepcopy=False):
+                if trial.state is TrialState.COMPLETE:
+                    outcome = dict(trial.user_attrs["outcome"])
+                    error = float(outcome.pop("error"))
+                    times[axes.decode(trial.params)] = Timing.from_json(outcome), error
+                elif "failure" in trial.user_attrs:
+                    failures[axes.decode(trial.params)] = str(trial.user_attrs["failure"])
+        except _MALFORMED as reason:
             raise InputError(
                 f"study {study.study_name!r} was made by another version ({reason}): tune anew"
             ) from reason
-        axes = SearchSpace.of(problem, facts["backend"], starts[0], None)
-        times: dict[Schedule, tuple[Timing, float]] = {}
-        failures: dict[Schedule, str] = {}
-        for trial in study.get_trials(deepcopy=False):
-            if trial.state is TrialState.COMPLETE:
-                outcome = dict(trial.user_attrs["outcome"])
-                error = float(outcome.pop("error"))
-                times[axes.decode(trial.params)] = Timing.from_json(outcome), error
-            elif "failure" in trial.user_attrs:
-                failures[axes.decode(trial.params)] = str(trial.user_attrs["failure"])
         if not times:
             raise InputError(f"study {study.study_name!r} has no measured schedule yet")
         return cls(facts, starts, times, failures)
@@ -162,7 +162,8 @@ class RecordedSpace:
             version = data.pop("schema_version")
             if version != SCHEMA_VERSION:
                 raise ConfigError(
-                    f"{path}: schema_version {version!r}, this version reads {SCHEMA_VERSION}"
+                    f"{path}: schema_version {version!r}, this version reads {SCHEMA_VERSION}: "
+                    "write it anew from its study with `hsa-compiler replay STUDY --save`"
                 )
             names, starts = data.pop("knobs"), data.pop("starts")
             points, failures = data.pop("points"), data.pop("failures")
@@ -181,7 +182,7 @@ class RecordedSpace:
                 {schedule(v[:-1]): str(v[-1]) for v in failures},
             )
             if not found.times or not found.starts:
-                raise ConfigError(f"{path}: has no points")
+                raise ConfigError(f"{path}: has no points, or no starts")
             _problem(data)
             data["device"]
             one_of("backend", data["backend"], BACKENDS)

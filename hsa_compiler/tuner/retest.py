@@ -77,6 +77,10 @@ class Request:
             raise InputError(f"seconds {self.seconds}: give a number above 0, or leave it out")
         if self.storage is not None and not self.storage.strip():
             raise InputError("the storage is empty: give a path, or leave it out")
+        if self.against is not None and not self.against.strip():
+            raise InputError("--against is empty: give a device's folder name, or leave it out")
+        if self.against is not None and self.storage is not None:
+            raise InputError("--against races no recorded runners-up: leave --storage out")
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ def run(request: Request, view: View) -> Outcome:
     start = time.monotonic()
     deadline = start + (math.inf if request.seconds is None else request.seconds)
     hardware = detect(request.device)
+    if request.against == hardware.slug:
+        raise InputError(f"--against {request.against} is this device: name another one's folder")
     store = ConfigStore(request.folders)
     winners = store.winners(hardware.slug, request.kernels)
     storage = _storage(request, hardware)

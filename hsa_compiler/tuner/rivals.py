@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage
 from hsa_compiler.configs import Entry
 from hsa_compiler.schedules import space
 from hsa_compiler.schedules.schedule import Schedule
+from hsa_compiler.tuner.export import read_entry
 from hsa_compiler.tuner.history import measured
 from hsa_compiler.tuner.tune import Plan
 
@@ -67,11 +68,12 @@ def _recorded(plan: Plan, entry: Entry, storage: BaseStorage) -> list[Schedule]:
 
 
 def _studies(plan: Plan, entry: Entry, storage: BaseStorage) -> Iterable[optuna.Study]:
-    shape, locality = entry.shape.model_dump(mode="json"), entry.locality.kind
     for name in optuna.get_all_study_names(storage):
         if name.startswith(f"{plan.task.kernel}/{plan.hardware.slug}/"):
             study = optuna.load_study(study_name=name, storage=storage)
-            done = study.user_attrs.get("done")
-            tuned = done["result"]["entry"] if done else None
-            if tuned and (tuned["shape"], tuned["locality"]["kind"]) == (shape, locality):
+            try:
+                tuned = read_entry(study.user_attrs["done"]["result"]["entry"])
+            except (LookupError, TypeError, ValueError):
+                continue  # it is not done, or another version wrote it
+            if (tuned.shape, tuned.locality.kind) == (entry.shape, entry.locality.kind):
                 yield study

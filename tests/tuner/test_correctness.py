@@ -13,7 +13,7 @@ from hsa_compiler.ir import interpret
 from hsa_compiler.schedules.problem import Problem, Target
 from hsa_compiler.schedules.schedule import Schedule
 from hsa_compiler.tuner import kernel_bench
-from hsa_compiler.tuner.correctness import WrongResult, check_selection, compare
+from hsa_compiler.tuner.correctness import WrongResult, check_selection, checksums, compare
 from hsa_compiler.tuner.effort import EFFORTS
 from hsa_compiler.tuner.kernel_bench import BenchTask, KernelBench
 from hsa_compiler.tuner.shapes import NORMALIZATIONS, SHAPES, Shape, parse_shape, parse_shapes
@@ -225,6 +225,25 @@ def test_a_reference_of_zeros_asks_for_zeros() -> None:
         compare("x", torch.full((3,), 1e-20), zero, 1e-5)
     with pytest.raises(WrongResult, match="has shape"):
         compare("x", torch.zeros(4), zero, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.bool, torch.float8_e4m3fn, torch.bfloat16, torch.float32, torch.int64]
+)
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (5, 13)])
+def test_a_checksum_tells_any_change_of_an_element(
+    dtype: torch.dtype, shape: tuple[int, ...]
+) -> None:
+    whole = torch.zeros(3, *shape).to(dtype)
+    (before,) = checksums([whole[1]])  # whose storage does not begin where words of 8 bytes do
+    assert checksums([whole[1].mT if whole[1].dim() > 1 else whole[1]]) == (before,)
+    octets = whole.view(-1).view(torch.uint8)
+    size = whole[1].nbytes
+    for at in range(size, 2 * size):
+        octets[at] += 1
+        assert checksums([whole[1]]) != (before,)
+        octets[at] -= 1
+    assert checksums([whole[1]]) == (before,)
 
 
 def test_gate_inputs_are_adversarial() -> None:

@@ -150,6 +150,16 @@ def test_without_nvml_the_reason_is_said(nvml: FakeNvml, monkeypatch: pytest.Mon
     assert all(reason in line for reason, line in zip(reasons, said, strict=True))
 
 
+def test_a_module_of_another_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    older = SimpleNamespace(NVMLError=pynvml.NVMLError, nvmlInit=lambda: None, __file__="old/nvml")
+    monkeypatch.setitem(sys.modules, "pynvml", older)
+    said: list[str] = []
+    assert Gpu.find(CUDA, said.append) is None
+    (line,) = said
+    assert "old/nvml is not of nvidia-ml-py" in line
+    assert "pip uninstall pynvml" in line
+
+
 def timed(nvml: FakeNvml, candidate: Callable[[], object]) -> Timing:
     """Screen a candidate beside a fixed call, during which nothing holds clocks down, after a
     window that was as usual."""

@@ -67,7 +67,9 @@ def test_the_file_gives_back_the_space(tmp_path: Path, whole: RecordedSpace) -> 
     ("changes", "reason"),
     [
         ({"schema_version": 9}, "schema_version 9, this version reads 2"),
+        ({"schema_version": 1}, "write it anew from its study"),
         ({"points": []}, "has no points"),
+        ({"starts": []}, "or no starts"),
         ({"points": [[1, 2]]}, "not a recorded space"),
         ({"knobs": ["warp"]}, "not a recorded space"),
         ({"shape": {"name": "x"}}, "not a recorded space"),
@@ -82,9 +84,10 @@ def test_other_files_are_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(ConfigError, match=reason):
         RecordedSpace.read(path)
-    path.write_text("[]")
-    with pytest.raises(ConfigError, match="not a recorded space"):
-        RecordedSpace.read(path)
+    for text in ("", "[]", "[" * 100_000, path.read_text()[:1000]):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="not a recorded space"):
+            RecordedSpace.read(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         RecordedSpace.read(tmp_path / "none")
     with pytest.raises(InputError, match="cannot be written"):
@@ -138,6 +141,38 @@ def test_a_study_becomes_a_recorded_space(tmp_path: Path, monkeypatch: pytest.Mo
         RecordedSpace.of(optuna.create_study(storage=empty))
 
 
+TIMED = {"median_ms": 2.0, "spread_ms": 0.1, "samples": 20, "error": 1e-7}
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({}, {"median_ms": 2.0}),
+        ({}, TIMED | {"error": "small"}),
+        ({}, "2 ms"),
+        ({"starts": []}, TIMED),
+        ({"backend": None}, TIMED),
+        ({"kernel": "attention"}, TIMED),
+    ],
+)
+def test_studies_of_other_versions_are_refused(
+    whole: RecordedSpace, changes: dict[str, object], outcome: object
+) -> None:
+    starts = [schedule.to_json() for schedule in whole.starts]
+    study, space = optuna.create_study(), whole.space()
+    study.set_user_attr("plan", {**whole.about, "starts": starts, **changes})
+    study.add_trial(
+        optuna.trial.create_trial(
+            value=0.0,
+            params=space.encode(whole.starts[0]),
+            distributions=space.distributions(),
+            user_attrs={"outcome": outcome},
+        )
+    )
+    with pytest.raises(InputError, match=r"(?s)another version \(.*: tune anew"):
+        RecordedSpace.of(study)
+
+
 def test_the_command_compares_samplers(
     tmp_path: Path, whole: RecordedSpace, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,9 +184,13 @@ def test_the_command_compares_samplers(
     alone, seeded = json.loads(capsys.readouterr().out)
     assert (alone["search"], seeded["search"]) == ("random", "random, transferred")
     assert seeded["within 2%"] == 1
-    assert main(words) == 0
-    assert f"{len(whole.times)} schedules" in capsys.readouterr().out
+    assert main([*words, "--blind"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{len(whole.times)} schedules" in shown
+    assert "random, blind" in shown
     for wrong, reason in (
+        ([*words, "--save", ""], "--save is empty"),
+        ([*words, "--storage", str(other)], "leave that option out"),
         ([*words, "--samplers", ","], "names none: choose from tpe, random"),
         ([*words, "--samplers", "annealing"], "give one of"),
         (["replay", str(tmp_path / "none"), "--storage", str(other)], "not Optuna's journal"),

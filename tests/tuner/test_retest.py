@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from hsa_compiler.cli.main import main
@@ -19,6 +20,7 @@ from hsa_compiler.tuner import retest, rivals, session, setting
 from hsa_compiler.tuner.effort import EFFORTS
 from hsa_compiler.tuner.rematch import Retested
 from hsa_compiler.tuner.shapes import Shape, parse_shapes
+from hsa_compiler.tuner.storage import open_storage
 from hsa_compiler.tuner.tune import Plan
 from hsa_compiler.tuner.workload import Task
 from tests.configs.entries import entry
@@ -128,6 +130,12 @@ def test_a_device_without_such_winners_is_refused(tmp_path: Path) -> None:
         run(store(tmp_path, made()), against="cpu_elsewhere")
     with pytest.raises(InputError, match="no tuned configs of any kernel for nowhere"):
         run(tmp_path, against="nowhere")
+    with pytest.raises(InputError, match=f"--against {host_cpu().slug} is this device"):
+        run(tmp_path, against=host_cpu().slug)
+    with pytest.raises(InputError, match="--against is empty"):
+        run(tmp_path, against=" ")
+    with pytest.raises(InputError, match="leave --storage out"):
+        run(tmp_path, against="nowhere", storage=str(tmp_path / "journal"))
 
 
 def test_a_winner_that_is_wrong_now_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +188,10 @@ def test_runners_up_come_from_the_recorded_study(
     session.run(request(tmp_path, storage=str(journal)), SilentView())
     (tuned,) = load_config(tmp_path / "out" / host_cpu().slug / "attend.json").entries
     assert tuned.as_schedule() == others[0]
+
+    name = f"attend/{host_cpu().slug}/probe/local/0123456789ab#1"
+    other = optuna.create_study(storage=open_storage(str(journal)), study_name=name)
+    other.set_user_attr("done", {"trials": 3})  # as another version would
 
     # A newer driver makes the second the fastest.
     deeds(monkeypatch, times=times | {str(others[1]): 0.4})
