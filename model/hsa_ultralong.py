@@ -26,22 +26,9 @@ from torch.utils.checkpoint import checkpoint
 from hsa_compiler.errors import InputError
 from hsa_compiler.model.cache import Cache
 from hsa_compiler.model.config import HSAConfig
+from hsa_compiler.model.rms_norm import RMSNorm
 from hsa_compiler.runtime.api import hsa_attention
 from hsa_compiler.runtime.decode import MAX_TOKENS, hsa_decode
-
-
-class RMSNorm(nn.Module):
-    """x / rms(x) * weight over the last dim, in fp32; the result has x's dtype."""
-
-    def __init__(self, dim: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(dim))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., dim] -> [..., dim]."""
-        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        return F.rms_norm(wide, self.weight.shape, self.weight, self.eps).to(x.dtype)
 
 
 class SwiGLU(nn.Module):
@@ -57,7 +44,18 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., width] -> [..., width]."""
         h = self.norm(x)
-        out: Tensor = self.down(F.silu(self.gate(h)) * self.up(h))
+        gate, up = self.gate(h), self.up(h)
+        # Not on GPUs, where small steps wait for their launches and this would add some.
+        if x.device.type != "cpu" or not torch.is_grad_enabled():
+            return self._gated(gate, up)
+        # Two tensors of the hidden width are kept instead of four; nothing here draws numbers.
+        out: Tensor = checkpoint(
+            self._gated, gate, up, use_reentrant=False, preserve_rng_state=False
+        )
+        return out
+
+    def _gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        out: Tensor = self.down(F.silu(gate) * up)
         return out
 
 
@@ -113,17 +111,18 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, mask: Tensor)
     blocks = mask.shape[0]
     after = blocks * rows - length
     before = window - (k.shape[1] - length)
-    group = heads // k.shape[2]
+    # Fused kernels for GPUs that take a mask take no `enable_gqa`: heads are repeated for them.
+    shared = q.device.type == "cpu"
+    copies = 1 if shared else heads // k.shape[2]
 
     def bands(x: Tensor) -> Tensor:
         x = F.pad(x, (0, 0, 0, 0, before, after)).unfold(1, rows + window, rows)
         x = x.permute(1, 0, 2, 4, 3)  # [blocks, B, H, rows + W, D]
-        # Heads are repeated here, not by `enable_gqa`, which some fused kernels do not take.
-        return x.repeat_interleave(group, dim=2).flatten(1, 2)
+        return x.repeat_interleave(copies, dim=2).flatten(1, 2)
 
     qs = F.pad(q, (0, 0, 0, 0, 0, after)).view(batch, blocks, rows, heads, dim)
     qs = qs.permute(1, 0, 3, 2, 4).flatten(1, 2)  # [blocks, B * Hq, rows, D]
-    out = F.scaled_dot_product_attention(qs, bands(k), bands(v), attn_mask=mask)
+    out = F.scaled_dot_product_attention(qs, bands(k), bands(v), attn_mask=mask, enable_gqa=shared)
     out = out.view(blocks, batch, heads, rows, dim).permute(1, 0, 3, 2, 4)
     return out.reshape(batch, blocks * rows, heads, dim)[:, :length]
 

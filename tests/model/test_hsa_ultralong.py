@@ -15,9 +15,11 @@ from hsa_compiler.model.hsa_ultralong import (
     HSALayer,
     HSAUltraLong,
     Rope,
+    SwiGLU,
     band_mask,
     window_attention,
 )
+from tests.model.saved import saved_bytes
 
 
 def make(config: HSAConfig, dtype: torch.dtype = torch.float64) -> HSAUltraLong:
@@ -38,8 +40,9 @@ def some_tokens(length: int, batch: int = 2) -> Tensor:
 def test_window_attention_equals_a_dense_mask(length: int, past: int, window: int) -> None:
     torch.manual_seed(0)
     past = min(past, window)
-    q = torch.randn(2, length, 4, 16, dtype=torch.float64)
-    k, v = torch.randn(2, 2, past + length, 2, 16, dtype=torch.float64)
+    q = torch.randn(2, length, 4, 16, dtype=torch.float64, requires_grad=True)
+    kv = torch.randn(2, 2, past + length, 2, 16, dtype=torch.float64, requires_grad=True)
+    k, v = kv
     out = window_attention(q, k, v, window, band_mask(length, past, window, q.device))
 
     back = torch.arange(length)[:, None] + past - torch.arange(past + length)[None, :]
@@ -48,6 +51,39 @@ def test_window_attention_equals_a_dense_mask(length: int, past: int, window: in
         q.transpose(1, 2), keys, values, attn_mask=(back >= 0) & (back < window)
     )
     torch.testing.assert_close(out, dense.transpose(1, 2))
+    grad = torch.randn_like(out)
+    found = torch.autograd.grad(out, (q, kv), grad)
+    torch.testing.assert_close(found, torch.autograd.grad(dense.transpose(1, 2), (q, kv), grad))
+
+
+def test_window_attention_keeps_keys_and_values_once_per_kv_head() -> None:
+    length, window, heads, dim = 64, 16, 8, 32
+    q = torch.randn(1, length, heads, dim, requires_grad=True)
+    k, v = torch.randn(2, 1, length, 1, dim, requires_grad=True)
+    mask = band_mask(length, 0, window, q.device)
+    kept = saved_bytes(lambda: window_attention(q, k, v, window, mask))
+    queries, outputs, totals = heads * length * dim, heads * length * dim, heads * length
+    bands = length // window * 2 * window
+    assert kept <= 4 * (queries + outputs + totals + 2 * bands * dim + window * bands)
+
+
+def test_swiglu_keeps_two_tensors_of_its_hidden_width_and_loses_no_bit() -> None:
+    torch.manual_seed(0)
+    mlp, x = SwiGLU(16, 256, 1e-6), torch.randn(10, 16, requires_grad=True)
+    weights = tuple(mlp.parameters())
+    kept = saved_bytes(lambda: mlp(x)) - sum(4 * weight.numel() for weight in weights)
+    assert kept <= 4 * 10 * (2 * 256 + 2 * 16 + 1)
+
+    def plain(x: Tensor) -> Tensor:
+        h = mlp.norm(x)
+        out: Tensor = mlp.down(F.silu(mlp.gate(h)) * mlp.up(h))
+        return out
+
+    grads = [torch.autograd.grad(f(x).square().sum(), (x, *weights)) for f in (mlp, plain)]
+    for found, expected in zip(*grads, strict=True):
+        assert torch.equal(found, expected)
+    with torch.no_grad():
+        assert torch.equal(mlp(x), plain(x))
 
 
 def test_rope_depends_on_distance_alone_even_at_16m() -> None:
