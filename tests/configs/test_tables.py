@@ -109,7 +109,11 @@ def test_vllm_reads_a_table_and_finds_every_entry() -> None:
         found += len(by_tokens)
         assert all("num_warps" in knobs for knobs in by_tokens.values())
     assert found == len(entries)
-    (name,) = [n for n in texts if n.startswith("attend,D=128,H=1,") and "selection=local" in n]
+    (name,) = [
+        n
+        for n in texts
+        if n.startswith("attend,D=128,H=1,") and "K=32," in n and "selection=local" in n
+    ]
     assert "K=32,tokens_per_chunk=64,dtype=bf16," in name
     assert list(json.loads(texts[name])) == ["triton_version", "8192", "32768", "131072"]
     (at_8k,) = [
